@@ -1,0 +1,44 @@
+# Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint asan tsan clean
+
+CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
+DEPENDENCIES := cmake/install-dependencies.sh
+
+help:  ## Shows this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 8
+
+run: build  ## Starts the service on port 8002 with a database of its own, in the foreground
+	@deploy/dev/run.sh
+
+build:  ## Builds build/release/transactions-service
+	@$(DEPENDENCIES) --run
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target transactions-service
+
+test:  ## Builds everything and runs all tests
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release
+	@cmake/run-tests.sh build/release
+
+asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=address
+	@cmake --build build/asan
+	@cmake/run-tests.sh build/asan
+
+tsan:  ## Unit tests and those about threads under ThreadSanitizer, in build/tsan
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=thread
+	@cmake --build build/tsan
+	@cmake/run-tests.sh build/tsan -L 'unit|threads'
+
+lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake/lint.py build/release
+
+clean:  ## Removes what was built, but for BoringSSL and the data of make run
+	@rm -rf build/release build/asan build/tsan build/fuzz build/lint

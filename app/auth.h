@@ -1,0 +1,25 @@
+// From a request's Authorization header to who is asking (RFC 6750), and what each role may do.
+#pragma once
+
+#include <expected>
+
+#include "app/context.h"
+#include "app/problem.h"
+#include "app/token.h"
+#include "net/http_request.h"
+
+namespace txn {
+
+// Who may call a route. Ownership of accounts is looked at by the handler, or by the rules under lock.
+enum class Access : uint8_t {
+  kPublic,
+  kAnyRole,
+  kMoneyMover,  // CUSTOMER, TELLER
+  kStaff,       // TELLER, ADMIN
+};
+
+// kNotAuthenticated without credentials, kInvalidToken or kTokenExpired for those that do not hold, kForbidden for a
+// role that `access` leaves out. REQUIRES: access is not kPublic.
+std::expected<Principal, Problem> authenticate(Context& context, const HttpRequest& request, Access access);
+
+}  // namespace txn

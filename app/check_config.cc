@@ -1,0 +1,189 @@
+// The subcommand check-config: everything that can be found out before the service runs, a line a finding.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "app/commands.h"
+#include "core/concat.h"
+#include "db/migrate.h"
+#include "db/session.h"
+
+namespace txn {
+namespace {
+
+class Findings {
+ public:
+  void ok(std::string_view text) { print("ok      ", text); }
+  void warning(std::string_view text) { print("warning ", text); }
+  void error(std::string_view text) {
+    print("error   ", text);
+    has_error_ = true;
+  }
+  bool has_error() const { return has_error_; }
+
+ private:
+  // A message of several lines is several findings.
+  static void print(std::string_view level, std::string_view text) {
+    while (!text.empty()) {
+      const size_t line_end = std::min(text.find('\n'), text.size());
+      std::fputs(concat(level, text.substr(0, line_end), '\n').c_str(), stdout);
+      text.remove_prefix(std::min(line_end + 1, text.size()));
+    }
+  }
+
+  bool has_error_ = false;
+};
+
+void check_readable(std::string_view name, const std::string& path, Findings& findings) {
+  if (path.empty()) return;
+  if (access(path.c_str(), R_OK) != 0) {
+    findings.error(fail_errno(concat(name, ": ", path).c_str(), errno).error().message);
+  } else {
+    findings.ok(concat(name, ": readable"));
+  }
+}
+
+// The directory may have to be made, so what counts is the nearest one that exists.
+void check_log_dir(const std::string& log_dir, Findings& findings) {
+  if (log_dir.empty()) return findings.ok("LOG_DIR: empty, logs go to standard error only");
+  std::error_code error;
+  std::filesystem::path directory = std::filesystem::absolute(log_dir, error);
+  while (!std::filesystem::exists(directory, error) && directory.has_relative_path()) {
+    directory = directory.parent_path();
+  }
+  if (!std::filesystem::is_directory(directory, error)) {
+    findings.error(concat("LOG_DIR: ", directory.string(), " is not a directory"));
+  } else if (access(directory.c_str(), W_OK | X_OK) != 0) {
+    findings.error(concat("LOG_DIR: ", directory.string(), " is not writable"));
+  } else {
+    findings.ok("LOG_DIR: writable");
+  }
+}
+
+void check_settings(const Settings& settings, Findings& findings) {
+  findings.ok("settings: well-formed");
+  const std::vector<Error> serve_errors = validate_for_serve(settings);
+  for (const Error& error : serve_errors) findings.error(error.message);
+  if (serve_errors.empty()) findings.ok("keys: present and long enough");
+  if (settings.pin_secret_key.empty() && !settings.jwt_secret_key.empty()) {
+    findings.warning("PIN_SECRET_KEY: not set, derived from JWT_SECRET_KEY; a change of that key voids every PIN");
+  }
+  const bool has_parts =
+      !settings.database_host.empty() || !settings.database_user.empty() || !settings.database_password.empty();
+  if (!settings.database_url.empty() && has_parts) {
+    findings.warning("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
+  }
+  if (!settings.rate_limit_enabled) findings.warning("RATE_LIMIT_ENABLED: false, requests are not limited");
+  for (const Cidr& network : settings.trusted_proxies) {
+    if (network.prefix_length == 0) findings.warning("TRUSTED_PROXIES: every address may claim to be another one");
+  }
+  check_readable("JWT_PUBLIC_KEY_FILE", settings.jwt_public_key_file, findings);
+  check_readable("JWT_JWKS_FILE", settings.jwt_jwks_file, findings);
+  check_readable("TLS_CERT_FILE", settings.tls_cert_file, findings);
+  check_readable("TLS_KEY_FILE", settings.tls_key_file, findings);
+  check_readable("TLS_CLIENT_CA_FILE", settings.tls_client_ca_file, findings);
+  check_log_dir(settings.log_dir, findings);
+}
+
+// What a committed transaction is worth. Without these three a crash may take back what was answered 200.
+Result<void> check_durability(Session& session, Findings& findings) {
+  const auto rows = session.exec(
+      "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), "
+      "current_setting('synchronous_standby_names') <> '', pg_is_in_recovery()");
+  if (!rows) return std::unexpected(rows.error());
+  bool is_durable = rows->text(0, 2) != "off";
+  for (int column = 0; column < 2; ++column) {
+    const std::string_view name = column == 0 ? "fsync" : "full_page_writes";
+    if (rows->text(0, column) != "on") {
+      is_durable = false;
+      findings.error(concat("database: ", name, " is off, a power failure may destroy the books"));
+    }
+  }
+  const std::string_view commit = rows->text(0, 2);
+  const bool has_standby = rows->boolean(0, 3);
+  if (commit == "off") {
+    findings.error("database: synchronous_commit is off, a crash may lose what was answered with success");
+  } else if (has_standby && commit != "on" && commit != "remote_apply") {
+    findings.warning(concat("database: synchronous_commit is ", commit,
+                            ", a failover may lose what was answered with "
+                            "success"));
+  }
+  if (rows->boolean(0, 4)) findings.error("database: is a standby in recovery, nothing can be written");
+  if (is_durable) findings.ok("database: fsync, full_page_writes and synchronous_commit keep what is committed");
+  return {};
+}
+
+Result<void> check_server(Session& session, const Settings& settings, Findings& findings) {
+  constexpr int kOldestVersion = 14'00'00;
+  const auto rows = session.exec(
+      "SELECT current_setting('server_version'), current_setting('server_version_num'), "
+      "current_setting('server_encoding'), current_setting('max_connections')::int - "
+      "current_setting('superuser_reserved_connections')::int, rolsuper FROM pg_roles WHERE rolname = current_user");
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->size() == 0) return {};
+  findings.ok(concat("database: reachable, PostgreSQL ", rows->text(0, 0)));
+  if (rows->integer(0, 1) < kOldestVersion) findings.error("database: older than PostgreSQL 14");
+  if (rows->text(0, 2) != "UTF8") {
+    findings.error(concat("database: its encoding is ", rows->text(0, 2), ", descriptions need UTF8"));
+  }
+  if (settings.database_pool_max > rows->integer(0, 3)) {
+    findings.warning(concat("DATABASE_POOL_MAX: ", settings.database_pool_max, ", the server admits ",
+                            rows->integer(0, 3), " connections of all its clients"));
+  }
+  if (rows->boolean(0, 4)) findings.warning("database: the role is a superuser; the service needs a plain one");
+  return {};
+}
+
+Result<void> check_privileges(Session& session, Findings& findings) {
+  const auto rows = session.exec(
+      "SELECT table_name, privilege FROM (VALUES ('accounts', 'SELECT'), ('accounts', 'UPDATE'), "
+      "('transaction_logs', 'SELECT'), ('transaction_logs', 'INSERT'), ('transfer_limits', 'SELECT')) "
+      "needed (table_name, privilege) WHERE NOT has_table_privilege(table_name, privilege) "
+      "UNION ALL SELECT 'transaction_id_blocks', 'USAGE' "
+      "WHERE NOT has_sequence_privilege('transaction_id_blocks', 'USAGE')");
+  if (!rows) return std::unexpected(rows.error());
+  for (int row = 0; row < rows->size(); ++row) {
+    findings.error(concat("database: the role lacks ", rows->text(row, 1), " on ", rows->text(row, 0)));
+  }
+  if (rows->size() == 0) findings.ok("database: the role may do what the service does");
+  const auto excess = session.exec(
+      "SELECT has_table_privilege('transaction_logs', 'UPDATE') OR has_table_privilege('transaction_logs', 'DELETE') "
+      "OR has_table_privilege('transaction_logs', 'TRUNCATE')");
+  if (!excess) return std::unexpected(excess.error());
+  if (excess->boolean(0, 0)) {
+    findings.warning("database: the role may change or empty transaction_logs; serve with one that may only add to it");
+  }
+  return {};
+}
+
+Result<void> check_database(const Settings& settings, Findings& findings) {
+  auto session = Session::connect(database_conninfo(settings));
+  if (!session) return std::unexpected(session.error());
+  if (auto checked = check_server(*session, settings, findings); !checked) return checked;
+  if (auto checked = check_durability(*session, findings); !checked) return checked;
+  if (auto checked = check_schema_version(*session); !checked) return checked;
+  findings.ok(concat("database: schema version ", embedded_migrations().size()));
+  return check_privileges(*session, findings);
+}
+
+}  // namespace
+
+int cmd_check_config(const std::expected<Settings, std::vector<Error>>& loaded) {
+  Findings findings;
+  if (!loaded) {
+    for (const Error& error : loaded.error()) findings.error(error.message);
+    return kExitFailure;
+  }
+  check_settings(*loaded, findings);
+  if (const auto checked = check_database(*loaded, findings); !checked) {
+    findings.error("database: " + checked.error().message);
+  }
+  return findings.has_error() ? kExitFailure : 0;
+}
+
+}  // namespace txn

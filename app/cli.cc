@@ -1,0 +1,183 @@
+#include "app/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <utility>
+
+#include "core/check.h"
+#include "core/concat.h"
+#include "core/version.h"
+
+extern char** environ;  // NOLINT(readability-redundant-declaration): unistd.h has it only with _GNU_SOURCE
+
+namespace txn {
+namespace {
+
+constexpr const char* kProgram = "transactions-service";
+
+// A flag for every setting. They are options of the program, and subcommands let options that are not theirs fall
+// through to it, so they may stand on either side of the subcommand.
+void add_settings(CLI::App& app, CommandLine& line) {
+  app.add_option("--config", line.config_path, "file of NAME=value lines")->type_name("FILE")->take_last();
+  for (const SettingInfo& setting : setting_infos()) {
+    std::string help(setting.help);
+    if (!setting.default_value.empty()) help += concat(" [", setting.default_value, "]");
+    const std::string name(setting.name);
+    app.add_option_function<std::string>(
+           flag_of_setting(setting.name), [&line, name](const std::string& value) { line.flags[name] = value; }, help)
+        ->type_name("")
+        ->take_last()
+        ->group("Settings (each also from the environment or --config, as SERVICE_PORT for --service-port)");
+  }
+}
+
+CLI::App* add_command(CLI::App& parent, CommandLine& line, const char* name, const char* help, Command command) {
+  CLI::App* subcommand = parent.add_subcommand(name, help);
+  subcommand->fallthrough();
+  subcommand->footer(concat("Settings have a flag each: see ", kProgram, " --help"));
+  subcommand->callback([&line, command] { line.command = command; });
+  return subcommand;
+}
+
+void add_account_commands(CLI::App& app, CommandLine& line) {
+  constexpr const char* kPinHelp = "4 to 6 digits; - reads a line from standard input, out of sight of ps";
+  constexpr const char* kPrivilegeHelp = "PREMIUM, GOLD, SILVER or BASIC";
+  CLI::App* account = app.add_subcommand("account", "creates, shows, changes and imports accounts");
+  account->fallthrough();
+  account->require_subcommand(1);
+
+  AccountCreateOptions& create = line.account_create;
+  CLI::App* create_command =
+      add_command(*account, line, "create", "creates an account, active", Command::kAccountCreate);
+  create_command->add_option("--account-number", create.account_number, "above zero")->required();
+  create_command->add_option("--owner-id", create.owner_id, "subject of its owner's tokens")->required();
+  create_command->add_option("--privilege", create.privilege, kPrivilegeHelp)->required();
+  create_command->add_option("--balance", create.balance, "opening balance, like 250.00")->required();
+  create_command->add_option("--pin", create.pin, kPinHelp);
+
+  CLI::App* show_command = add_command(*account, line, "show", "shows an account", Command::kAccountShow);
+  show_command->add_option("ACCOUNT_NUMBER", line.account_show.account_number)->required();
+  show_command->add_flag("--json", line.account_show.as_json, "as one JSON object");
+
+  AccountSetOptions& set = line.account_set;
+  CLI::App* set_command = add_command(*account, line, "set", "changes an account; balances move through the log only",
+                                      Command::kAccountSet);
+  set_command->add_option("ACCOUNT_NUMBER", set.account_number)->required();
+  set_command->add_option("--is-active", set.is_active, "true or false");
+  set_command->add_option("--privilege", set.privilege, kPrivilegeHelp);
+  set_command->add_option("--owner-id", set.owner_id, "subject of its owner's tokens");
+  CLI::Option* pin = set_command->add_option("--pin", set.pin, kPinHelp);
+  set_command->add_flag("--no-pin", set.no_pin, "debits need no PIN any more")->excludes(pin);
+
+  CLI::App* import_command = add_command(
+      *account, line, "import",
+      "creates accounts from a CSV file, all or none; header account_number,owner_id,privilege,balance,is_active[,pin]",
+      Command::kAccountImport);
+  import_command->add_option("FILE", line.import_path, "- for standard input")->required();
+}
+
+void add_commands(CLI::App& app, CommandLine& line) {
+  app.require_subcommand(0, 1);
+  add_command(app, line, "serve", "runs the service in the foreground (default)", Command::kServe);
+  add_command(app, line, "migrate", "brings the database to the newest schema", Command::kMigrate);
+  add_command(app, line, "seed-demo", "creates demo accounts 1001 to 1010", Command::kSeedDemo);
+  add_account_commands(app, line);
+
+  CLI::App* token = add_command(app, line, "token", "prints a signed token, for development", Command::kToken);
+  token->add_option("--sub", line.token.subject, "subject, an integer [1]");
+  token->add_option("--role", line.token.role, "CUSTOMER, TELLER or ADMIN [CUSTOMER]");
+  token->add_option("--ttl", line.token.ttl_seconds, "seconds until it expires [3600]");
+
+  add_command(app, line, "check-config", "checks settings and database, one line a finding", Command::kCheckConfig);
+  add_command(app, line, "verify-ledger", "audits the books", Command::kVerifyLedger);
+}
+
+EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {
+  // CLI11 reports requests for help through its exceptions as well; exit() has the texts.
+  std::ostringstream out;
+  std::ostringstream unused;
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+    app.exit(error, out, unused);
+    return {0, out.str()};
+  }
+  return {kExitUsage, concat(error.what(), "; see ", kProgram, " --help")};
+}
+
+int report(const std::vector<Error>& errors) {
+  for (const Error& error : errors) print_error(error.message);
+  return kExitUsage;
+}
+
+std::expected<Settings, std::vector<Error>> load(const CommandLine& line) {
+  SettingSources sources{line.flags, settings_from_environment(environ), {}};
+  if (!line.config_path.empty()) {
+    auto file = read_config_file(line.config_path);
+    if (!file) return std::unexpected(std::move(file.error()));
+    sources.file = std::move(*file);
+  }
+  return load_settings(sources);
+}
+
+int run(const CommandLine& line, const Settings& settings, int (*serve)(const Settings&)) {
+  switch (line.command) {
+    case Command::kServe: {
+      const std::vector<Error> errors = validate_for_serve(settings);
+      return errors.empty() ? serve(settings) : report(errors);
+    }
+    case Command::kMigrate:
+      return cmd_migrate(settings);
+    case Command::kSeedDemo:
+      return cmd_seed_demo(settings);
+    case Command::kAccountCreate:
+      return cmd_account_create(settings, line.account_create);
+    case Command::kAccountShow:
+      return cmd_account_show(settings, line.account_show);
+    case Command::kAccountSet:
+      return cmd_account_set(settings, line.account_set);
+    case Command::kAccountImport:
+      return cmd_account_import(settings, line.import_path);
+    case Command::kToken:
+      return cmd_token(settings, line.token);
+    case Command::kCheckConfig:
+      return cmd_check_config(settings);
+    case Command::kVerifyLedger:
+      return cmd_verify_ledger(settings);
+  }
+  CHECK(false, "unknown command");
+  return kExitFailure;
+}
+
+}  // namespace
+
+std::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  CLI::App app("Deposits, withdrawals and transfers over HTTP, durable in PostgreSQL", kProgram);
+  app.set_help_flag("-h,--help", "prints this text");
+  app.set_version_flag("--version", concat(kProgram, " ", version()), "prints the version");
+  add_commands(app, line);
+  add_settings(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return std::unexpected(explain(app, error));
+  }
+  return line;
+}
+
+int run_cli(int argc, char** argv, int (*serve)(const Settings& settings)) {
+  const auto line = parse_command_line(argc, argv);
+  if (!line) {
+    if (line.error().exit_status == 0) {
+      std::fputs(line.error().text.c_str(), stdout);
+    } else {
+      print_error(line.error().text);
+    }
+    return line.error().exit_status;
+  }
+  const auto settings = load(*line);
+  if (line->command == Command::kCheckConfig) return cmd_check_config(settings);
+  if (!settings) return report(settings.error());
+  return run(*line, *settings, serve);
+}
+
+}  // namespace txn

@@ -1,0 +1,238 @@
+// GET transaction logs: an account's, page by page, and those of one transaction.
+#include <algorithm>
+
+#include "app/cursor.h"
+#include "app/path_value.h"
+#include "app/respond.h"
+#include "app/routes.h"
+#include "app/time_text.h"
+#include "core/json_writer.h"
+#include "db/statements.h"
+#include "net/query.h"
+
+namespace txn {
+namespace {
+
+constexpr int64_t kLimitDefault = 50;
+constexpr int64_t kLimitMax = 500;
+// Beyond it the database would read and drop too many rows for one answer.
+constexpr int64_t kSkipMax = 10'000;
+// RFC 3339 has four digits for the year.
+constexpr int64_t kTimeMaxUs = 253'402'300'799'999'999;
+
+struct PageQuery {
+  int64_t limit = kLimitDefault;
+  int64_t before_seq = INT64_MAX;
+  int64_t skip = 0;
+  int64_t start_us = 0;
+  int64_t end_us = kTimeMaxUs;
+};
+
+struct QueryError {
+  std::string field;
+  std::string_view message;
+};
+
+// What one parameter asks for; an error message when it cannot be that.
+std::string_view apply(PageQuery& page, std::string_view name, std::string_view value) {
+  if (name == "limit") {
+    const auto limit = parse_number(value, 1, kLimitMax);
+    if (!limit) return "must be an integer from 1 to 500";
+    page.limit = *limit;
+  } else if (name == "skip") {
+    const auto skip = parse_number(value, 0);
+    if (!skip) return "must be an integer from 0 to 10000";
+    if (*skip > kSkipMax) return "must be at most 10000; follow next_cursor to go further";
+    page.skip = *skip;
+  } else if (name == "cursor") {
+    const auto before_seq = decode_cursor(value);
+    if (!before_seq) return "must be the next_cursor of an earlier page";
+    page.before_seq = *before_seq;
+  } else if (name == "start_date") {
+    const auto start_us = parse_time(value, false);
+    if (!start_us) return "must be a day (2026-01-31) or a time (2026-01-31T10:15:30Z)";
+    page.start_us = *start_us;
+  } else if (name == "end_date") {
+    const auto end_us = parse_time(value, true);
+    if (!end_us) return "must be a day (2026-01-31) or a time (2026-01-31T10:15:30Z)";
+    page.end_us = std::min(*end_us, kTimeMaxUs);
+  }
+  // Other parameters are none of ours: a proxy's or a cache's.
+  return {};
+}
+
+std::expected<PageQuery, QueryError> parse_page(std::string_view text) {
+  PageQuery page;
+  QueryReader query(text);
+  while (query.next() == QueryReader::Status::kParameter) {
+    const std::string_view message = apply(page, query.name(), query.value());
+    if (!message.empty()) return std::unexpected(QueryError{std::string(query.name()), message});
+  }
+  if (query.status() != QueryReader::Status::kEnd)
+    return std::unexpected(QueryError{"query", "is not a well-formed query string"});
+  return page;
+}
+
+// The columns of kSelectLogs and kSelectTransaction.
+enum Column {
+  kId,
+  kSeq,
+  kCounterparty,
+  kAmount,
+  kType,
+  kDirection,
+  kBalanceAfter,
+  kTransactionId,
+  kMode,
+  kDescription,
+  kCreatedAt,
+  kAccount,  // kSelectTransaction only, as the next
+  kOwner,
+};
+
+void append_text_or_null(std::string& out, std::string_view text) {
+  if (text.empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, text);
+  }
+}
+
+void append_log_row(std::string& out, const PgResult& rows, int row, int64_t account_number, bool shows_balance) {
+  out += R"({"id":)";
+  append_json_int(out, rows.int8(row, kId));
+  out += R"(,"seq":)";
+  append_json_int(out, rows.int8(row, kSeq));
+  out += R"(,"account_number":)";
+  append_json_int(out, account_number);
+  out += R"(,"counterparty":)";
+  if (rows.is_null(row, kCounterparty)) {
+    out += "null";
+  } else {
+    append_json_int(out, rows.int8(row, kCounterparty));
+  }
+  out += R"(,"amount":)";
+  append_json_money(out, rows.numeric(row, kAmount));
+  out += R"(,"transaction_type":)";
+  append_json_string(out, rows.bytes(row, kType));
+  out += R"(,"direction":)";
+  append_json_string(out, rows.bytes(row, kDirection));
+  if (shows_balance) {
+    out += R"(,"balance_after":)";
+    append_json_money(out, rows.numeric(row, kBalanceAfter));
+  }
+  out += R"(,"reference_id":)";
+  append_json_int(out, rows.int8(row, kTransactionId));
+  out += R"(,"transfer_mode":)";
+  append_text_or_null(out, rows.bytes(row, kMode));
+  out += R"(,"description":)";
+  append_json_string(out, rows.bytes(row, kDescription));
+  out += R"(,"created_at":)";
+  append_json_timestamp(out, rows.timestamptz(row, kCreatedAt));
+  out += '}';
+}
+
+}  // namespace
+
+Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
+  const auto account_number = parse_number(match.params[0], 1);
+  if (!account_number) {
+    respond_invalid(context, exchange, "path", "account_number", "must be an integer from 1 to 9223372036854775807");
+    co_return;
+  }
+  const auto page = parse_page(exchange.request().query);
+  if (!page) {
+    respond_invalid(context, exchange, "query", page.error().field, page.error().message);
+    co_return;
+  }
+
+  PgParameters parameters;
+  parameters.add_int8(*account_number);
+  const auto account = co_await context.reader.query(sql::kSelectAccount, parameters);
+  if (!account) {
+    respond_problem(context, exchange, Problem::kServiceUnavailable);
+    co_return;
+  }
+  if (account->rows() == 0) {
+    respond_problem(context, exchange, Problem::kAccountNotFound);
+    co_return;
+  }
+  if (caller.role == Role::kCustomer && account->int8(0, 0) != caller.subject) {
+    respond_problem(context, exchange, Problem::kForbidden);
+    co_return;
+  }
+
+  parameters.clear();
+  parameters.add_int8(*account_number);
+  parameters.add_int8(page->before_seq);
+  parameters.add_timestamptz(page->start_us);
+  parameters.add_timestamptz(page->end_us);
+  parameters.add_int8(page->skip);
+  parameters.add_int8(page->limit + 1);  // one more than asked for tells whether there is more
+  const auto rows = co_await context.reader.query(sql::kSelectLogs, parameters);
+  if (!rows) {
+    respond_problem(context, exchange, Problem::kServiceUnavailable);
+    co_return;
+  }
+
+  const int count = std::min(rows->rows(), static_cast<int>(page->limit));
+  const bool has_more = rows->rows() > count;
+  std::string& out = context.scratch;
+  out = R"({"account_number":)";
+  append_json_int(out, *account_number);
+  out += R"(,"logs":[)";
+  for (int row = 0; row < count; ++row) {
+    if (row > 0) out += ',';
+    append_log_row(out, *rows, row, *account_number, true);
+  }
+  out += R"(],"limit":)";
+  append_json_int(out, page->limit);
+  out += has_more ? R"(,"has_more":true,"next_cursor":)" : R"(,"has_more":false,"next_cursor":)";
+  if (has_more) {
+    append_json_string(out, encode_cursor(rows->int8(count - 1, kSeq)));
+  } else {
+    out += "null";
+  }
+  out += '}';
+  respond_json(exchange, out);
+}
+
+Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
+  // Twice the id, plus a leg, has to fit the column.
+  const auto transaction_id = parse_number(match.params[0], 1, (INT64_MAX - 1) / 2);
+  if (!transaction_id) {
+    respond_invalid(context, exchange, "path", "transaction_id", "must be a positive integer");
+    co_return;
+  }
+  PgParameters parameters;
+  parameters.add_int8(*transaction_id);
+  const auto rows = co_await context.reader.query(sql::kSelectTransaction, parameters);
+  if (!rows) {
+    respond_problem(context, exchange, Problem::kServiceUnavailable);
+    co_return;
+  }
+  if (rows->rows() == 0) {
+    respond_problem(context, exchange, Problem::kTransactionLogNotFound);
+    co_return;
+  }
+  // A party sees both legs, but only its own balance.
+  const auto owns = [&](int row) { return caller.role != Role::kCustomer || rows->int8(row, kOwner) == caller.subject; };
+  bool is_party = false;
+  for (int row = 0; row < rows->rows(); ++row) is_party = is_party || owns(row);
+  if (!is_party) {
+    respond_problem(context, exchange, Problem::kForbidden);
+    co_return;
+  }
+  std::string& out = context.scratch;
+  out = R"({"transaction_id":)";
+  append_json_int(out, *transaction_id);
+  out += R"(,"logs":[)";
+  for (int row = 0; row < rows->rows(); ++row) {
+    if (row > 0) out += ',';
+    append_log_row(out, *rows, row, rows->int8(row, kAccount), owns(row));
+  }
+  out += "]}";
+  respond_json(exchange, out);
+}
+
+}  // namespace txn

@@ -1,0 +1,72 @@
+// Reads one JSON object strictly: the whole text is validated, also what nobody asked for.
+//
+// simdjson's on-demand front finds the structure and checks UTF-8; what it leaves unchecked until somebody reads it
+// (numbers, literals, escapes, the inside of skipped values) is checked here, on the raw tokens. Raw tokens, because
+// money must never pass through binary floating point, and because a numeral such as 1e400 is good JSON whether or not
+// a double can hold it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace txn {
+
+enum class JsonKind : uint8_t { kString, kNumber, kTrue, kFalse, kNull, kArray, kObject };
+
+// A value as it stands in the text.
+struct JsonValue {
+  JsonKind kind = JsonKind::kNull;
+  bool escaped = false;   // a string with a backslash in it: `text` has to go through unescape_json
+  std::string_view text;  // string: what is between the quotes; anything else: the token, arrays and objects whole
+};
+
+struct JsonMember {
+  std::string_view key;  // unescaped; may hold NUL, or lone surrogates in the way of unescape_json
+  JsonValue value;
+};
+
+// What unescape_json made of a string.
+struct UnescapedJson {
+  size_t length = 0;                // bytes written
+  size_t characters = 0;            // Unicode code points
+  bool has_nul = false;             // U+0000
+  bool has_lone_surrogate = false;  // written as the three bytes its number would take, which is not UTF-8
+};
+
+// Resolves the escapes of `text`, the inside of a string that read() has validated, into `out`. There is never more
+// output than input, and `out` may be where `text` stands.
+UnescapedJson unescape_json(std::string_view text, char* out);
+
+// One per thread: owns the parser and the padded buffer, both allocated once.
+class JsonReader {
+ public:
+  // Containers within containers; RFC 8259 section 9 lets a parser choose.
+  static constexpr size_t kDepthMax = 64;
+  // Members of the object itself.
+  static constexpr size_t kMembersMax = 64;
+
+  // For texts of up to `bytes_max` bytes.
+  explicit JsonReader(size_t bytes_max);
+  ~JsonReader();
+  JsonReader(const JsonReader&) = delete;
+  JsonReader& operator=(const JsonReader&) = delete;
+
+  // The members of `text`, in their order, all valid until the next call. Nothing when `text` is not exactly one object
+  // in valid UTF-8 (RFC 8259), begins with a byte order mark, names a member of that object twice (in whatever
+  // spelling), or goes beyond one of the bounds.
+  std::optional<std::span<const JsonMember>> read(std::string_view text);
+
+  // The same for `length` bytes that the caller has written into buffer(), which has room for bytes_max.
+  char* buffer();
+  std::optional<std::span<const JsonMember>> read_buffer(size_t length);
+
+ private:
+  struct State;  // keeps simdjson's header out of everybody's way
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace txn

@@ -1,0 +1,2 @@
+#pragma once
+#include "core/json_writer.h"

@@ -1,0 +1,27 @@
+#include "app/routes.h"
+
+namespace txn {
+
+std::span<const Route> routes() {
+  static constexpr Route kRoutes[] = {
+      {Method::kPost, "/api/v1/deposits", Access::kMoneyMover, handle_deposit},
+      {Method::kPost, "/api/v1/withdrawals", Access::kMoneyMover, handle_withdrawal},
+      {Method::kPost, "/api/v1/transfers", Access::kMoneyMover, handle_transfer},
+
+      {Method::kGet, "/transfer-limits/{privilege_level}", Access::kAnyRole, handle_privilege_limit},
+      {Method::kGet, "/api/v1/transfer-limits/rules/all", Access::kStaff, handle_limit_rules},
+      {Method::kGet, "/api/v1/transfer-limits/{account_number}", Access::kAnyRole, handle_limit},
+
+      {Method::kGet, "/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs},
+      {Method::kGet, "/api/v1/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs},
+      {Method::kGet, "/api/v1/transaction-logs/transaction/{transaction_id}", Access::kAnyRole,
+       handle_transaction_logs},
+
+      {Method::kGet, "/health", Access::kPublic, handle_health},
+      {Method::kGet, "/livez", Access::kPublic, handle_livez},
+      {Method::kGet, "/readyz", Access::kPublic, handle_readyz},
+  };
+  return kRoutes;
+}
+
+}  // namespace txn

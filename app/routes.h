@@ -1,0 +1,53 @@
+// The table of what the service answers: method, path, who may call, and the handler.
+//
+// Anatomy of a handler. It is a coroutine that ends its exchange exactly once, by one of respond.h:
+//
+//   Task<void> handle_x(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
+//     const auto number = ...match.params[0]...;          // 1. take what is needed from path, query and body: the request
+//     if (!number) co_return respond_invalid(...);        //    is gone after the first co_await
+//     auto rows = co_await context.reader.query(...);     // 2. wait
+//     respond_json(exchange, ...);                        // 3. answer
+//   }
+//
+// By then the path has been found, the method allowed and the caller authenticated, with a role that the table admits.
+#pragma once
+
+#include <span>
+
+#include "app/auth.h"
+#include "app/context.h"
+#include "core/task.h"
+#include "net/exchange.h"
+#include "net/router.h"
+
+namespace txn {
+
+using Handler = Task<void> (*)(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+
+struct Route {
+  Method method;
+  std::string_view pattern;
+  Access access;
+  Handler handler;
+};
+
+std::span<const Route> routes();
+
+// The handlers, by the file they are in.
+// handle_money.cc
+Task<void> handle_deposit(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_withdrawal(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_transfer(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_limits.cc
+Task<void> handle_privilege_limit(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_limit_rules(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_limit(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_logs.cc
+Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_health.cc
+Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+Task<void> handle_readyz(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+
+}  // namespace txn

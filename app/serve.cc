@@ -1,0 +1,160 @@
+#include "app/serve.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <memory>
+#include <vector>
+
+#include "app/commands.h"
+#include "app/worker.h"
+#include "core/log.h"
+#include "core/version.h"
+#include "db/connector.h"
+#include "db/migrate.h"
+#include "db/session.h"
+#include "net/listen.h"
+
+namespace txn {
+namespace {
+
+// After the drain's own time-out: until then answers of the database are waited for, and then the process goes anyway.
+// Nobody has been told anything by then that is not true.
+constexpr int64_t kForceAfterNs = 3 * kNanosPerSecond;
+
+// Descriptors besides clients': the ring, mailboxes, listeners, database connections, logs.
+constexpr rlim_t kOwnDescriptors = 256;
+
+void raise_descriptor_limit(const Settings& settings) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = static_cast<rlim_t>(settings.max_connections) + kOwnDescriptors;
+  if (limit.rlim_cur < wanted) {
+    limit.rlim_cur = std::min(wanted, limit.rlim_max);
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (limit.rlim_cur < wanted)
+    LOG(kWarning, "app.serve", "MAX_CONNECTIONS is more than `ulimit -n` allows; clients beyond it will have to wait")
+        .field("max_connections", settings.max_connections)
+        .field("open_files", static_cast<int64_t>(limit.rlim_cur));
+}
+
+LogLevel level_of(LogThreshold threshold) { return static_cast<LogLevel>(threshold); }
+
+// A database that is away now may come back; one with the wrong schema will not mend itself.
+bool schema_fits(const Settings& settings) {
+  auto session = Session::connect(database_conninfo(settings));
+  if (!session) {
+    LOG(kWarning, "app.serve", "The database is away; serving 503 until it is there")
+        .field("exception", session.error().message);
+    return true;
+  }
+  if (auto fits = check_schema_version(*session); !fits) {
+    LOG(kError, "app.serve", "The database does not have the schema that this version needs")
+        .field("exception", fits.error().message);
+    return false;
+  }
+  return true;
+}
+
+int64_t monotonic_ns() {
+  SystemClock clock;
+  return clock.now_ns();
+}
+
+sigset_t handled_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  return signals;
+}
+
+// Returns the signal that asks to stop.
+int wait_for_stop(const sigset_t& signals) {
+  while (true) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) return signal;
+    LOG(kInfo, "app.serve", "SIGHUP: nothing that is configured is re-read by it");
+  }
+}
+
+}  // namespace
+
+int serve(const Settings& settings) {
+  const sigset_t signals = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // inherited by every thread, so that only sigwait sees them
+  signal(SIGPIPE, SIG_IGN);
+  set_log_level(level_of(settings.log_level));
+  const LogWriter log_writer;
+
+  raise_descriptor_limit(settings);
+  if (!schema_fits(settings)) return kExitFailure;
+  auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);
+  if (!listeners) {
+    LOG(kError, "app.serve", "Cannot listen").field("exception", listeners.error().message);
+    return kExitFailure;
+  }
+
+  Connector connector({.conninfo = database_conninfo(settings),
+                       .statement_timeout_ms = settings.database_command_timeout.count()});
+  Shared shared{.settings = settings, .connector = connector, .workers_serving = settings.workers};
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::vector<std::future<Result<void>>> ready;
+  for (int i = 0; i < settings.workers; ++i) {
+    workers.push_back(std::make_unique<Worker>(shared, i, listeners->sockets[static_cast<size_t>(i)]));
+    ready.push_back(workers.back()->start());
+  }
+  bool all_ready = true;
+  for (auto& future : ready) {
+    const Result<void> result = future.get();
+    if (!result && all_ready) {
+      LOG(kCritical, "app.serve", "Cannot start").field("exception", result.error().message);
+      all_ready = false;
+    }
+  }
+  if (!all_ready) {
+    // Workers that did start are not needed: nobody has been served yet.
+    connector.stop();
+    for (auto& worker : workers)
+      if (!worker->has_ended()) worker->begin_drain();
+    return kExitFailure;
+  }
+
+  LOG(kInfo, "app.serve", "Transactions service started")
+      .field("version", version())
+      .field("host", settings.service_host)
+      .field("port", listeners->port)
+      .field("workers", settings.workers)
+      .field("pid", getpid());
+
+  const int stop_signal = wait_for_stop(signals);
+  LOG(kInfo, "app.serve", "Transactions service draining").field("signal", stop_signal);
+  for (auto& worker : workers) worker->begin_drain();
+
+  const int64_t deadline_ns =
+      monotonic_ns() + settings.drain_timeout.count() * kNanosPerMilli + kForceAfterNs;
+  const auto all_ended = [&] {
+    return std::all_of(workers.begin(), workers.end(), [](const auto& worker) { return worker->has_ended(); });
+  };
+  while (!all_ended()) {
+    if (monotonic_ns() > deadline_ns) {
+      LOG(kCritical, "app.serve", "The database did not answer in time; leaving without it");
+      timespec pause{0, 100 * kNanosPerMilli};
+      nanosleep(&pause, nullptr);  // for the log's last line
+      _exit(kExitFailure);
+    }
+    timespec pause{0, 5 * kNanosPerMilli};
+    nanosleep(&pause, nullptr);
+  }
+  workers.clear();
+  LOG(kInfo, "app.serve", "Transactions service stopped");
+  return 0;
+}
+
+}  // namespace txn

@@ -1,0 +1,89 @@
+#include "app/service.h"
+
+#include <vector>
+
+#include "app/auth.h"
+#include "app/problem.h"
+#include "app/respond.h"
+#include "app/routes.h"
+
+namespace txn {
+namespace {
+
+Router build_router() {
+  std::vector<RouteSpec> specs;
+  for (const Route& route : routes()) specs.push_back({route.method, route.pattern});
+  auto router = Router::build(specs);
+  CHECK(router.has_value(), "the table of routes is well-formed");
+  return std::move(*router);
+}
+
+Problem problem_of_status(int status) {
+  switch (status) {
+    case 408:
+      return Problem::kRequestTimeout;
+    case 413:
+      return Problem::kContentTooLarge;
+    case 417:
+      return Problem::kExpectationFailed;
+    case 431:
+      return Problem::kRequestHeaderFieldsTooLarge;
+    case 501:
+      return Problem::kNotImplemented;
+    case 503:
+      return Problem::kServiceUnavailable;
+    case 505:
+      return Problem::kHttpVersionNotSupported;
+    default:
+      return Problem::kMalformedRequest;
+  }
+}
+
+// A body must say that it is JSON, and must not be compressed (RFC 9110 section 15.5.16).
+bool is_json(const HttpRequest& request) {
+  constexpr std::string_view kJson = "application/json";
+  const auto encoding = request.find(KnownHeader::kContentEncoding);
+  if (encoding && !equals_ignore_case(*encoding, "identity")) return false;
+  const auto type = request.find(KnownHeader::kContentType);
+  if (!type || type->size() < kJson.size() || !equals_ignore_case(type->substr(0, kJson.size()), kJson)) return false;
+  const std::string_view rest = type->substr(kJson.size());
+  return rest.empty() || rest.front() == ';' || rest.front() == ' ' || rest.front() == '\t';
+}
+
+}  // namespace
+
+Service::Service(Context& context, Scope& handlers) : context_(context), handlers_(handlers), router_(build_router()) {}
+
+void Service::on_request(Exchange& exchange) {
+  const HttpRequest& request = exchange.request();
+  const RouteMatch match = router_.find(request.method, request.path);
+  switch (match.kind) {
+    case RouteMatch::Kind::kFound:
+      break;
+    case RouteMatch::Kind::kNotFound:
+      return respond_problem(context_, exchange, Problem::kNotFound);
+    case RouteMatch::Kind::kMethodNotAllowed: {
+      const HeaderField allow{"Allow", match.allow};
+      if (request.method == Method::kOptions) return exchange.respond({.status = 204, .headers = {&allow, 1}});
+      return respond_problem(context_, exchange, Problem::kMethodNotAllowed, {}, {&allow, 1});
+    }
+  }
+  const Route& route = routes()[match.route];
+  Principal caller;
+  if (route.access != Access::kPublic) {
+    const auto principal = authenticate(context_, request, route.access);
+    if (!principal) return respond_problem(context_, exchange, principal.error());
+    caller = *principal;
+  }
+  if (request.method == Method::kPost && !is_json(request)) {
+    const HeaderField accept{"Accept", "application/json"};
+    return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
+  }
+  handlers_.spawn(route.handler(context_, exchange, match, caller));
+}
+
+void Service::on_bad_request(Exchange& exchange, int status, std::string_view detail) {
+  respond_problem(context_, exchange, problem_of_status(status), {.detail = detail});
+}
+
+}  // namespace txn

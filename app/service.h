@@ -1,0 +1,25 @@
+// From an exchange to its handler: route, authenticate, start. And what is no request gets its error.
+#pragma once
+
+#include "app/context.h"
+#include "core/task.h"
+#include "net/exchange.h"
+#include "net/router.h"
+
+namespace txn {
+
+class Service final : public HttpService {
+ public:
+  // Handlers run in `handlers`. Both must outlive the service.
+  Service(Context& context, Scope& handlers);
+
+  void on_request(Exchange& exchange) override;
+  void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
+
+ private:
+  Context& context_;
+  Scope& handlers_;
+  const Router router_;
+};
+
+}  // namespace txn

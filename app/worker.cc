@@ -1,0 +1,215 @@
+#include "app/worker.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <coroutine>
+#include <span>
+#include <utility>
+
+#include "app/context.h"
+#include "app/health.h"
+#include "app/pin.h"
+#include "app/rules.h"
+#include "app/service.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "db/ledger.h"
+#include "db/reader.h"
+#include "net/http_server.h"
+
+namespace txn {
+namespace {
+
+std::span<const uint8_t> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// The rules with what they need besides the accounts.
+class Books final : public BatchRules {
+ public:
+  explicit Books(const Settings& settings)
+      : pins_(bytes_of(settings.pin_secret_key.empty() ? settings.jwt_secret_key : settings.pin_secret_key)) {}
+
+  Outcome decide(const Operation& operation, std::span<AccountState> accounts, const TransferLimits& limits,
+                 int64_t now_us, int64_t transaction_id, std::vector<LogRow>& log) const override {
+    return txn::decide(operation, accounts, transaction_id, {.limits = limits, .now_us = now_us, .pins = pins_}, log);
+  }
+
+ private:
+  PinHasher pins_;
+};
+
+LedgerOptions ledger_options(const Settings& settings) {
+  return {.lanes = settings.ledger_lanes,
+          .queue_max = static_cast<size_t>(settings.ledger_queue_max),
+          .batch_max = static_cast<size_t>(settings.ledger_batch_max),
+          .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
+}
+
+// The pool's minimum is what the process keeps open: what the lanes leave of a worker's share reads.
+ReaderOptions reader_options(const Settings& settings) {
+  const int share = std::clamp(settings.database_pool_min, settings.workers, settings.database_pool_max);
+  return {.connections = std::max(1, share / settings.workers - settings.ledger_lanes),
+          .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
+}
+
+HttpServerOptions server_options(const Settings& settings) {
+  return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers))};
+}
+
+std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings) {
+  auto verifier = TokenVerifier::create(
+      {.algorithm = TokenAlgorithm::kHs256, .bytes = settings.jwt_secret_key},
+      {.issuer = settings.jwt_issuer,
+       .audience = settings.jwt_audience,
+       .leeway_seconds = std::chrono::duration_cast<std::chrono::seconds>(settings.jwt_leeway).count()});
+  CHECK(verifier.has_value(), "the settings were validated before");
+  return std::move(*verifier);
+}
+
+}  // namespace
+
+// The parts list. Construction goes down the page, destruction up.
+class Worker::Parts {
+ public:
+  Parts(Shared& shared, std::unique_ptr<Ring> ring)
+      : shared_(shared),
+        loop_(std::move(ring), clock_),
+        books_(shared.settings),
+        tokens_(make_verifier(shared.settings)),
+        ledger_(loop_, shared.connector, books_, ledger_options(shared.settings)),
+        reader_(loop_, shared.connector, reader_options(shared.settings)),
+        health_(loop_, ledger_, reader_),
+        context_{.settings = shared.settings,
+                 .clock = clock_,
+                 .tokens = *tokens_,
+                 .bodies = bodies_,
+                 .ledger = ledger_,
+                 .reader = reader_,
+                 .health = health_,
+                 .scratch = scratch_},
+        service_(context_, handlers_),
+        server_(loop_, service_, server_options(shared.settings)) {}
+
+  Loop& loop() { return loop_; }
+
+  void run(int listener) {
+    main_.spawn(serve(listener));
+    loop_.run();
+  }
+
+  // On the loop's thread.
+  void begin_drain() {
+    draining_ = true;
+    if (drain_waiter_) std::exchange(drain_waiter_, nullptr).resume();
+  }
+
+ private:
+  class AbortTimer final : public Timer {
+   public:
+    explicit AbortTimer(HttpServer& server) : server_(server) {}
+    void on_timer() override {
+      LOG(kWarning, "app.worker", "The drain took too long; ending the connections that are left")
+          .field("connections", server_.connection_count());
+      server_.abort_all();
+    }
+
+   private:
+    HttpServer& server_;
+  };
+
+  auto drain_requested() {
+    struct Requested {
+      Parts& parts;
+      bool await_ready() const { return parts.draining_; }
+      void await_suspend(std::coroutine_handle<> handle) const { parts.drain_waiter_ = handle; }
+      void await_resume() const {}
+    };
+    return Requested{*this};
+  }
+
+  // The life of a worker.
+  Task<void> serve(int listener) {
+    ledger_.start(background_);
+    reader_.start(background_);
+    health_.start(background_);
+    server_.start(listener);
+
+    co_await drain_requested();
+    health_.set_draining();
+    AbortTimer abort_timer(server_);
+    loop_.timers().arm(abort_timer,
+                       clock_.now_ns() + shared_.settings.drain_timeout.count() * kNanosPerMilli);
+    server_.begin_drain();
+    co_await server_.drained();
+    loop_.timers().disarm(abort_timer);
+    co_await handlers_.join();
+
+    // Nobody waits for an answer any more. The last worker to come here has the connector give up, so that no lane waits
+    // for a connection that it has no use for.
+    health_.stop();
+    ledger_.stop();
+    reader_.stop();
+    if (shared_.workers_serving.fetch_sub(1) == 1) shared_.connector.stop();
+    co_await background_.join();
+    loop_.stop();
+  }
+
+  Shared& shared_;
+  SystemClock clock_;
+  Loop loop_;
+  Scope main_;        // serve()
+  Scope background_;  // lanes, read connections, health
+  Scope handlers_;    // requests under way
+  BodyParser bodies_;
+  Books books_;
+  std::unique_ptr<TokenVerifier> tokens_;
+  Ledger ledger_;
+  Reader reader_;
+  Health health_;
+  std::string scratch_;
+  Context context_;
+  Service service_;
+  HttpServer server_;
+  bool draining_ = false;
+  std::coroutine_handle<> drain_waiter_;
+};
+
+Worker::Worker(Shared& shared, int index, int listener)
+    : shared_(shared), index_(index), listener_(listener), drain_message_(*this) {}
+
+Worker::~Worker() {
+  if (thread_.joinable()) thread_.join();
+}
+
+std::future<Result<void>> Worker::start() {
+  std::promise<Result<void>> ready;
+  auto future = ready.get_future();
+  thread_ = std::thread([this, promise = std::move(ready)]() mutable { run(std::move(promise)); });
+  return future;
+}
+
+void Worker::run(std::promise<Result<void>> ready) {
+  pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
+  auto ring = Ring::create({});
+  if (!ring) {
+    ready.set_value(std::unexpected(ring.error()));
+    ended_.store(true);
+    return;
+  }
+  {
+    Parts parts(shared_, std::move(*ring));
+    parts_ = &parts;
+    ready.set_value({});
+    parts.run(listener_);
+    parts_ = nullptr;
+  }
+  ended_.store(true);
+}
+
+void Worker::begin_drain() { parts_->loop().post(drain_message_); }
+
+void Worker::DrainMessage::run() { worker.parts_->begin_drain(); }
+
+}  // namespace txn

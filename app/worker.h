@@ -1,0 +1,60 @@
+// One worker: everything that one core owns, in the order in which it is made.
+#pragma once
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/mailbox.h"
+#include "db/connector.h"
+
+namespace txn {
+
+// Seen by all workers of the process.
+struct Shared {
+  const Settings& settings;
+  Connector& connector;
+  std::atomic<int> workers_serving;  // those that still have clients or operations under way
+};
+
+class Worker {
+ public:
+  // `shared` must outlive the worker; takes over `listener`.
+  Worker(Shared& shared, int index, int listener);
+  // Joins the thread.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Starts the thread; the future says whether its ring could be made.
+  std::future<Result<void>> start();
+
+  // Any thread, once: stop accepting, finish what is under way, leave.
+  void begin_drain();
+
+  // Whether the thread has come to its end.
+  bool has_ended() const { return ended_.load(); }
+
+ private:
+  class Parts;
+  struct DrainMessage final : Message {
+    explicit DrainMessage(Worker& owner) : worker(owner) {}
+    void run() override;
+    Worker& worker;
+  };
+
+  void run(std::promise<Result<void>> ready);
+
+  Shared& shared_;
+  const int index_;
+  int listener_;
+  Parts* parts_ = nullptr;  // on the thread's stack while it runs
+  DrainMessage drain_message_;
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+}  // namespace txn

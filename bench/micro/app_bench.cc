@@ -1,0 +1,162 @@
+// What one request costs in the app layer, smallest steps first. Nothing here touches a socket or the database.
+//
+//   build/release/app_bench --benchmark_min_time=0.5 --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/problem.h"
+#include "app/rules.h"
+#include "app/token.h"
+#include "app/validate.h"
+#include "core/json_writer.h"
+#include "core/money.h"
+
+namespace txn {
+namespace {
+
+constexpr int64_t kNow = 1'700'000'000;
+constexpr uint8_t kPinSecret[] = "0123456789abcdef0123456789abcdef";
+
+void parse_money_text(benchmark::State& state, std::string_view text) {
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(text);
+    benchmark::DoNotOptimize(parse_money(text));
+  }
+}
+BENCHMARK_CAPTURE(parse_money_text, typical, "1234.56");
+BENCHMARK_CAPTURE(parse_money_text, longest, "9999999999999.99");
+BENCHMARK_CAPTURE(parse_money_text, exponent, "1.5e3");
+
+void format_money_text(benchmark::State& state) {
+  char text[kMoneyTextMax];
+  int64_t minor = 123'456;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(format_money(Money::from_minor(minor), text));
+    benchmark::ClobberMemory();
+    minor += 7;
+  }
+}
+BENCHMARK(format_money_text);
+
+void write_timestamp(benchmark::State& state) {
+  char text[kTimestampLength];
+  int64_t us = kNow * 1'000'000;
+  for (auto _ : state) {
+    format_timestamp(us, text);
+    benchmark::ClobberMemory();
+    us += 1'234'567;
+  }
+}
+BENCHMARK(write_timestamp);
+
+void write_string(benchmark::State& state, std::string_view text) {
+  std::string out;
+  for (auto _ : state) {
+    out.clear();
+    append_json_string(out, text);
+    benchmark::DoNotOptimize(out.data());
+  }
+}
+BENCHMARK_CAPTURE(write_string, plain_40, "rent for the flat in the main street 12a");
+BENCHMARK_CAPTURE(write_string, mixed_40, "Miete f\xC3\xBCr \"M\xC3\xA4rz\"\nund die H\xC3\xA4lfte davon");
+
+void write_problem(benchmark::State& state) {
+  std::string out;
+  for (auto _ : state) {
+    out.clear();
+    append_problem(out, Problem::kInsufficientFunds,
+                   {.detail = {}, .request_id = "5f0c3a52-8a7e-4c39-9a5e-0d6c7b1f2a33"});
+    benchmark::DoNotOptimize(out.data());
+  }
+}
+BENCHMARK(write_problem);
+
+void hash_pin(benchmark::State& state) {
+  const PinHasher pins(kPinSecret);
+  for (auto _ : state) benchmark::DoNotOptimize(pins.hash(1001, "1234"));
+}
+BENCHMARK(hash_pin);
+
+void verify_token(benchmark::State& state) {
+  const TokenKey key{.algorithm = TokenAlgorithm::kHs256, .bytes = "0123456789abcdef0123456789abcdef"};
+  const auto verifier = TokenVerifier::create(key, {}).value();
+  const std::string token = sign_token(key, {.subject = 42,
+                                             .role = Role::kCustomer,
+                                             .issued_at = kNow,
+                                             .expires_at = kNow + 3600,
+                                             .issuer = {},
+                                             .audience = {},
+                                             .login_id = {}})
+                                .value();
+  for (auto _ : state) {
+    auto principal = verifier->verify(token, kNow);
+    if (!principal) state.SkipWithError("the token is refused");
+    benchmark::DoNotOptimize(principal);
+  }
+}
+BENCHMARK(verify_token);
+
+constexpr std::string_view kDepositBody = R"({"account_number":1001,"amount":125.50,"description":"salary"})";
+constexpr std::string_view kTransferBody =
+    R"({"from_account":1001,"to_account":1002,"amount":125.50,"transfer_mode":"UPI","pin":"1234","description":"rent for the flat"})";
+
+void parse_deposit_body(benchmark::State& state) {
+  BodyParser parser;
+  for (auto _ : state) benchmark::DoNotOptimize(parser.parse_deposit(kDepositBody));
+}
+BENCHMARK(parse_deposit_body);
+
+void parse_transfer_body(benchmark::State& state) {
+  BodyParser parser;
+  for (auto _ : state) benchmark::DoNotOptimize(parser.parse_transfer(kTransferBody));
+}
+BENCHMARK(parse_transfer_body);
+
+// A batch of 256 operations over as many accounts; the time is that of one operation.
+void decide_batch(benchmark::State& state, OperationType type, bool with_pin) {
+  constexpr size_t kBatch = 256;
+  const PinHasher pins(kPinSecret);
+  TransferLimits limits;
+  limits.fill({kMaxBalance, 1 << 30});
+  std::vector<AccountState> accounts(kBatch);
+  std::vector<Operation> operations(kBatch);
+  for (size_t i = 0; i < kBatch; ++i) {
+    accounts[i].account_number = static_cast<int64_t>(1'000 + 7 * i);
+    accounts[i].owner_id = 1;
+    accounts[i].is_active = true;
+    accounts[i].balance = Money::from_minor(500'000'000'000'000);
+    if (with_pin) accounts[i].pin_hash = pins.hash(accounts[i].account_number, "1234");
+  }
+  for (size_t i = 0; i < kBatch; ++i) {
+    operations[i].type = type;
+    operations[i].caller_id = 1;
+    operations[i].account_number = accounts[i * 101 % kBatch].account_number;
+    operations[i].to_account = accounts[(i * 101 + 1) % kBatch].account_number;
+    operations[i].amount = Money::from_minor(1);
+    operations[i].pin = "1234";
+  }
+  std::vector<LogRow> log;
+  log.reserve(2 * kBatch);
+  int64_t transaction_id = 1;
+  for (auto _ : state) {
+    log.clear();
+    for (const Operation& operation : operations) {
+      const Outcome outcome =
+          decide(operation, accounts, transaction_id++, {.limits = limits, .now_us = kNow, .pins = pins}, log);
+      if (outcome.code != OutcomeCode::kSuccess) state.SkipWithError("refused");
+    }
+    benchmark::DoNotOptimize(log.data());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kBatch));
+  state.counters["one"] = benchmark::Counter(static_cast<double>(state.iterations()) * kBatch,
+                                             benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+BENCHMARK_CAPTURE(decide_batch, deposit, OperationType::kDeposit, false);
+BENCHMARK_CAPTURE(decide_batch, transfer, OperationType::kTransfer, false);
+BENCHMARK_CAPTURE(decide_batch, transfer_with_pin, OperationType::kTransfer, true);
+
+}  // namespace
+}  // namespace txn

@@ -1,0 +1,43 @@
+# txn_add_test(NAME name SOURCES ... [LIBRARIES ...] [LABELS ...] [TIMEOUT seconds] [PROPERTIES ...] [ONE_PROCESS])
+#
+# A GoogleTest executable, registered with ctest case by case, so that each runs alone and failures have names.
+#   LABELS       unit (default), integration, threads: what `ctest -L` selects, `make tsan` runs unit and threads
+#   TIMEOUT      seconds for one case, 60 unless said; sanitized builds get four times as many
+#   PROPERTIES   further ctest properties with one value each, e.g. RUN_SERIAL ON or RESOURCE_LOCK port
+#   ONE_PROCESS  one ctest entry for the whole executable, for suites whose set-up is too dear to repeat for every case
+# Sources need no main(). TXN_SOURCE_DIR and TXN_BINARY_DIR are defined for tests that look for files or the service.
+
+include(GoogleTest)
+
+function(txn_add_test)
+  cmake_parse_arguments(PARSE_ARGV 0 ARG "ONE_PROCESS" "NAME;TIMEOUT" "LABELS;SOURCES;LIBRARIES;PROPERTIES")
+  if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_NAME OR NOT ARG_SOURCES)
+    message(FATAL_ERROR "txn_add_test(${ARG_NAME}): NAME and SOURCES are needed; not understood: ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  if(TXN_SANITIZE)
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 4")
+  endif()
+
+  add_executable(${ARG_NAME} ${ARG_SOURCES})
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${ARG_NAME} PRIVATE
+    TXN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TXN_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+
+  if(ARG_ONE_PROCESS)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} ${ARG_PROPERTIES})
+  else()
+    # Cases are listed when ctest starts, not while building: a sanitized executable need not run to be linked.
+    # gtest_discover_tests takes lists in properties apart, so several labels become one; -L matches parts of it.
+    list(JOIN ARG_LABELS "," labels)
+    gtest_discover_tests(${ARG_NAME} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT} ${ARG_PROPERTIES})
+  endif()
+endfunction()

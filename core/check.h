@@ -1,0 +1,34 @@
+// Invariants of our own code, asserted in every build.
+//
+// A failed CHECK is a bug in this program, never something the outside world did: bad input, a lost connection or a
+// full disk are values (core/error.h). A ledger that has found itself inconsistent must stop, not guess.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace txn {
+
+[[noreturn]] inline void check_failed(const char* condition, const char* file, int line, const char* why) {
+  std::fprintf(stderr, "%s:%d: invariant broken: %s (%s)\n", file, line, why, condition);
+  std::fflush(stderr);
+  std::abort();
+}
+
+}  // namespace txn
+
+// Aborts with `why` when `condition` is false. On in every build; one condition each.
+#define CHECK(condition, why)                                        \
+  do {                                                               \
+    if (!(condition)) [[unlikely]]                                   \
+      ::txn::check_failed(#condition, __FILE__, __LINE__, why);      \
+  } while (false)
+
+// For checks that cost more than a compare: only without NDEBUG.
+#ifdef NDEBUG
+#define DCHECK(condition, why) \
+  do {                         \
+  } while (false)
+#else
+#define DCHECK(condition, why) CHECK(condition, why)
+#endif

@@ -1,0 +1,71 @@
+#include "core/loop.h"
+
+#include <poll.h>
+
+#include <utility>
+
+namespace txn {
+
+Loop::Loop(std::unique_ptr<Ring> ring, Clock& clock)
+    : ring_(std::move(ring)), clock_(clock), timers_(clock.now_ns()), mailbox_wake_(*this) {
+  ring_->poll(mailbox_.wake_descriptor(), POLLIN, mailbox_wake_);
+}
+
+Loop::~Loop() {
+  // The kernel must let go of the mailbox before it is closed.
+  ring_->cancel(mailbox_wake_);
+  stopping_ = true;
+  while (mailbox_wake_.in_flight()) ring_->submit_and_wait(-1);
+  mailbox_.drain();
+}
+
+void Loop::MailboxWake::on_completion(const CompletionEvent&) {
+  if (loop_.stopping_) return;
+  loop_.mailbox_.clear_wake();
+  loop_.ring_->poll(loop_.mailbox_.wake_descriptor(), POLLIN, *this);
+}
+
+void Loop::run() {
+  while (!stopping_) turn();
+}
+
+void Loop::turn() {
+  ++turns_;
+  // 1. One system call: what the last turn produced goes out, what has happened since comes in.
+  const int64_t wait = wait_ns();
+  keep_turning_ = false;
+  ring_->submit_and_wait(wait);  // delivers completions
+  // 2. One reading of the clocks serves the whole turn. It comes after the wait, or every stamp would be stale; the
+  //    completions above have used the time of the last turn, which only shortens what they measure.
+  clock_.update();
+  // 3. Messages before timers: a message may bring the very thing that a timer is about to give up on.
+  mailbox_.drain();
+  timers_.advance(clock_.now_ns());
+  // 4. Whoever was made ready by the above, and whoever they make ready.
+  run_ready();
+  // 5. Everything gathered is sent once, to the database before the network.
+  run_flushers();
+}
+
+void Loop::run_ready() {
+  while (!ready_.empty()) {
+    running_.swap(ready_);
+    for (std::coroutine_handle<> handle : running_) handle.resume();
+    running_.clear();
+  }
+}
+
+void Loop::run_flushers() {
+  for (auto& stage : flushers_) {
+    IntrusiveList<Flusher, FlushListTag> due;
+    due.splice_back(stage);
+    while (Flusher* flusher = due.pop_front()) flusher->flush();
+  }
+}
+
+int64_t Loop::wait_ns() const {
+  if (keep_turning_ || !ready_.empty() || !flushers_[0].empty() || !flushers_[1].empty()) return 0;
+  return timers_.until_next_ns(clock_.now_ns());
+}
+
+}  // namespace txn

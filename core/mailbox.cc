@@ -1,0 +1,52 @@
+#include "core/mailbox.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "core/check.h"
+
+namespace txn {
+
+Mailbox::Mailbox() : wake_descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  CHECK(wake_descriptor_ >= 0, "eventfd for a worker's mailbox");
+}
+
+Mailbox::~Mailbox() { close(wake_descriptor_); }
+
+void Mailbox::post(Message& message) {
+  Message* head = head_.load(std::memory_order_relaxed);
+  do {
+    message.next_ = head;
+  } while (!head_.compare_exchange_weak(head, &message, std::memory_order_release, std::memory_order_relaxed));
+  if (head != nullptr) return;  // somebody else has woken the worker, and it has not looked yet
+  const uint64_t one = 1;
+  // The only possible failure is a counter at its maximum, which is readable as well.
+  [[maybe_unused]] const ssize_t written = write(wake_descriptor_, &one, sizeof one);
+}
+
+bool Mailbox::drain() {
+  Message* newest = head_.exchange(nullptr, std::memory_order_acquire);
+  if (newest == nullptr) return false;
+  Message* oldest = nullptr;
+  while (newest != nullptr) {
+    Message* next = newest->next_;
+    newest->next_ = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != nullptr) {
+    Message* next = oldest->next_;  // run() may destroy or send on the message
+    oldest->run();
+    oldest = next;
+  }
+  return true;
+}
+
+void Mailbox::clear_wake() const {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t received = read(wake_descriptor_, &count, sizeof count);
+}
+
+}  // namespace txn

@@ -1,0 +1,124 @@
+#include "db/ledger.h"
+
+#include <algorithm>
+
+#include "db/lane.h"
+
+namespace txn {
+namespace {
+
+// How often operations that have waited too long are looked for while any wait.
+constexpr int64_t kQueueCheckNs = 250 * kNanosPerMilli;
+// An operation whose batch was lost before its COMMIT is tried once more.
+constexpr int kAttemptsMax = 2;
+
+}  // namespace
+
+Ledger::Ledger(Loop& loop, Connector& connector, const BatchRules& rules, LedgerOptions options)
+    : loop_(loop), connector_(connector), rules_(rules), options_(options) {
+  for (int i = 0; i < options_.lanes; ++i) lanes_.push_back(std::make_unique<Lane>(*this, i));
+}
+
+Ledger::~Ledger() { CHECK(queue_.empty(), "operations are answered before the ledger goes away"); }
+
+void Ledger::start(Scope& scope) {
+  for (auto& lane : lanes_) scope.spawn(lane->run());
+}
+
+void Ledger::stop() {
+  stopping_ = true;
+  for (auto& lane : lanes_) lane->wake();
+}
+
+bool Ledger::is_connected() const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_open(); });
+}
+
+// Refuses at once what could only wait: the queue is full, or the database was away when last tried.
+bool Ledger::admits() {
+  if (queued_ >= options_.queue_max) {
+    ++counters_.refused_full;
+    return false;
+  }
+  const bool may_connect =
+      std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_away(); });
+  if (!may_connect) ++counters_.refused_away;
+  return may_connect;
+}
+
+void Ledger::enqueue(PendingOperation& pending) {
+  pending.queued_ns = loop_.clock().now_ns();
+  queue_.push_back(pending);
+  ++queued_;
+  loop_.flush_soon(*this, FlushStage::kDatabase);
+  if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
+}
+
+void Ledger::take(std::vector<PendingOperation*>& batch) {
+  batch.clear();
+  while (batch.size() < options_.batch_max) {
+    PendingOperation* pending = queue_.pop_front();
+    if (pending == nullptr) return;
+    --queued_;
+    batch.push_back(pending);
+  }
+}
+
+void Ledger::give_back(std::span<PendingOperation* const> batch) {
+  IntrusiveList<PendingOperation, PendingListTag> again;
+  for (PendingOperation* pending : batch) {
+    if (++pending->attempts >= kAttemptsMax) {
+      refuse(*pending);
+    } else {
+      again.push_back(*pending);
+      ++queued_;
+    }
+  }
+  again.splice_back(queue_);
+  queue_.splice_back(again);
+  on_lane_changed();
+}
+
+void Ledger::answer(PendingOperation& pending) { loop_.resume_soon(pending.waiting); }
+
+void Ledger::refuse(PendingOperation& pending) {
+  ++counters_.refused_away;
+  pending.outcome = Outcome{};
+  pending.outcome.code = OutcomeCode::kUnavailable;
+  pending.outcome.account_number = pending.operation.account_number;
+  answer(pending);
+}
+
+// A lane has become idle, has connected, or has given up: somebody may take the queue, or nobody ever will.
+void Ledger::on_lane_changed() {
+  if (!queue_.empty()) {
+    loop_.flush_soon(*this, FlushStage::kDatabase);
+    if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
+  }
+}
+
+void Ledger::flush() {
+  for (auto& lane : lanes_) {
+    if (queue_.empty()) return;
+    if (lane->is_idle()) lane->wake();
+  }
+  const bool all_away = std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_away(); });
+  if (!all_away) return;
+  while (PendingOperation* pending = queue_.pop_front()) {
+    --queued_;
+    refuse(*pending);
+  }
+}
+
+void Ledger::on_timer() {
+  const int64_t oldest_allowed = loop_.clock().now_ns() - options_.queue_wait_ns;
+  while (PendingOperation* pending = queue_.front()) {
+    if (pending->queued_ns > oldest_allowed) break;
+    pending->unlink();
+    --queued_;
+    refuse(*pending);
+  }
+  if (!queue_.empty()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
+}
+
+}  // namespace txn

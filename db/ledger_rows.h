@@ -1,0 +1,111 @@
+// The plain values that a lane reads, decides on and writes. No behaviour, no I/O: the rules (app/rules.h) are pure
+// functions over these structs, the lane (db/lane.h) moves them to and from SQL.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/money.h"
+
+namespace txn {
+
+enum class OperationType : uint8_t { kDeposit, kWithdrawal, kTransfer };
+enum class TransferMode : uint8_t { kNone, kNeft, kRtgs, kImps, kUpi, kCheque };
+enum class Role : uint8_t { kCustomer, kTeller, kAdmin };
+enum class Privilege : uint8_t { kPremium, kGold, kSilver, kBasic };
+inline constexpr size_t kPrivilegeCount = 4;
+
+std::string_view to_string(OperationType type);                          // "DEPOSIT", "WITHDRAWAL", "TRANSFER"
+std::string_view to_string(TransferMode mode);                           // "NEFT", ...; "" for kNone
+std::string_view to_string(Role role);                                   // "CUSTOMER", ...
+std::string_view to_string(Privilege privilege);                         // "PREMIUM", ...
+std::optional<TransferMode> parse_transfer_mode(std::string_view text);  // exact upper-case names; kNone never
+std::optional<Role> parse_role(std::string_view text);
+std::optional<Privilege> parse_privilege(std::string_view text);
+
+// HMAC-SHA-256 of a PIN under the server's key (app/pin.h).
+using PinHash = std::array<uint8_t, 32>;
+
+// One movement of money as asked for by an authenticated caller. Owns everything it says.
+struct Operation {
+  OperationType type = OperationType::kDeposit;
+  TransferMode transfer_mode = TransferMode::kNone;
+  Role caller_role = Role::kCustomer;
+  int64_t caller_id = 0;       // the token's subject
+  int64_t account_number = 0;  // deposit, withdrawal: the account; transfer: the payer
+  int64_t to_account = 0;      // transfer only
+  Money amount;
+  std::optional<std::string> pin;  // as typed, 4 to 6 digits; the rules hash it, nobody stores or logs it
+  std::string description;         // UTF-8, at most 255 characters, no NUL
+};
+
+// A row of `accounts` as locked by the lane.
+struct AccountState {
+  int64_t account_number = 0;
+  int64_t owner_id = 0;
+  Privilege privilege = Privilege::kBasic;
+  bool is_active = false;
+  Money balance;
+  int64_t log_seq = 0;              // seq of the newest log row, 0 when there is none
+  std::optional<PinHash> pin_hash;  // unset: the account has no PIN
+  int32_t usage_day = 0;            // day of the two below, days since 1970-01-01 UTC
+  Money usage_amount;               // successful outgoing transfers of usage_day
+  int32_t usage_count = 0;
+  bool changed = false;  // set by the rules when they alter the row: the lane must write it back
+};
+
+// A row of `transfer_limits`.
+struct TransferLimit {
+  Money daily_amount;
+  int32_t daily_count = 0;
+};
+using TransferLimits = std::array<TransferLimit, kPrivilegeCount>;  // indexed by Privilege
+
+enum class Direction : uint8_t { kCredit, kDebit };
+std::string_view to_string(Direction direction);  // "CREDIT", "DEBIT"
+
+// A row of `transaction_logs` to be written: one leg of a transaction. Borrows its description from the operation.
+struct LogRow {
+  int64_t transaction_id = 0;
+  int64_t account_number = 0;
+  int64_t counterparty = 0;  // 0: none
+  int64_t seq = 0;
+  OperationType type = OperationType::kDeposit;
+  Direction direction = Direction::kCredit;
+  TransferMode transfer_mode = TransferMode::kNone;
+  Money amount;
+  Money balance_after;
+  std::string_view description;
+};
+
+// What became of an operation. kSuccess and the refusals of the books are decided by the rules under lock; the last
+// three by the lane.
+enum class OutcomeCode : uint8_t {
+  kSuccess,
+  kAccountNotFound,
+  kForbidden,
+  kAccountNotActive,
+  kSameAccountTransfer,
+  kInvalidPin,
+  kInsufficientFunds,
+  kBalanceOverflow,
+  kTransferLimitExceeded,
+  kDailyTransactionCountExceeded,
+  kUnavailable,     // certainly not applied
+  kOutcomeUnknown,  // the database went away in the middle of COMMIT and could not be asked in time
+};
+
+struct Outcome {
+  OutcomeCode code = OutcomeCode::kUnavailable;
+  int64_t account_number = 0;       // the account that a refusal is about
+  int64_t transaction_id = 0;       // kSuccess only, as is all below
+  int64_t transacted_at_us = 0;     // microseconds since 1970-01-01 UTC, the database's clock
+  Money new_balance;                // of account_number (transfer: of the payer)
+  Money to_new_balance;             // transfer: of the payee
+  bool to_balance_visible = false;  // whether the caller may see the payee's balance
+};
+
+}  // namespace txn

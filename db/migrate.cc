@@ -1,0 +1,117 @@
+#include "db/migrate.h"
+
+#include "core/check.h"
+#include "core/concat.h"
+
+namespace txn {
+namespace {
+
+// The key of the advisory lock: any number will do that other programs in this database do not use. "txn_migr" in
+// ASCII.
+constexpr const char* kTakeLock = "SELECT pg_advisory_lock(x'74786e5f6d696772'::bigint)";
+constexpr const char* kReleaseLock = "SELECT pg_advisory_unlock(x'74786e5f6d696772'::bigint)";
+
+std::string label(const Migration& migration) { return concat(migration.version, " ", migration.name); }
+
+// Compares what the database remembers with what we have. Returns the database's version.
+Result<int> check_history(Session& session, std::span<const Migration> migrations) {
+  const auto rows = session.exec("SELECT version, name, checksum FROM schema_migrations ORDER BY version");
+  if (!rows) return std::unexpected(rows.error());
+  for (int row = 0; row < rows->size(); ++row) {
+    const auto version = rows->integer(row, 0);
+    if (version > static_cast<int64_t>(migrations.size())) {
+      return fail(ErrorKind::kInvalidArgument, concat("the database is newer than this program: it has seen migration ",
+                                                      version, ", the last known here is ", migrations.size()));
+    }
+    if (version != row + 1) {
+      return fail(ErrorKind::kInvalidArgument,
+                  concat("the database has seen migration ", version, " but not ", row + 1));
+    }
+    const Migration& migration = migrations[static_cast<size_t>(row)];
+    if (rows->text(row, 1) != migration.name || rows->text(row, 2) != migration.checksum) {
+      return fail(
+          ErrorKind::kInvalidArgument,
+          concat("migration ", label(migration), " is not the one that the database has seen: its text has changed"));
+    }
+  }
+  return rows->size();
+}
+
+Result<void> apply(Session& session, const Migration& migration) {
+  return session.transaction([&]() -> Result<void> {
+    if (auto done = session.run_script(std::string(migration.sql)); !done) return done;
+    const auto recorded =
+        session.exec("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                     {std::to_string(migration.version), std::string(migration.name), std::string(migration.checksum)});
+    if (!recorded) return std::unexpected(recorded.error());
+    return {};
+  });
+}
+
+// With the lock held.
+Result<MigrationReport> migrate_locked(Session& session, std::span<const Migration> migrations) {
+  const auto created = session.run_script(
+      "CREATE TABLE IF NOT EXISTS schema_migrations ("
+      "  version integer PRIMARY KEY CHECK (version > 0),"
+      "  name text NOT NULL,"
+      "  checksum text NOT NULL,"
+      "  applied_at timestamptz NOT NULL DEFAULT now());"
+      "COMMENT ON TABLE schema_migrations IS 'Migrations this database has seen; written by the migrate subcommand';");
+  if (!created) return std::unexpected(created.error());
+  const auto version = check_history(session, migrations);
+  if (!version) return std::unexpected(version.error());
+
+  MigrationReport report;
+  report.version = *version;
+  for (const Migration& migration : migrations.subspan(static_cast<size_t>(*version))) {
+    if (const auto applied = apply(session, migration); !applied) {
+      return fail(applied.error().kind, concat("migration ", label(migration), ": ", applied.error().message));
+    }
+    report.version = migration.version;
+    report.applied.push_back(label(migration));
+  }
+  return report;
+}
+
+}  // namespace
+
+Result<MigrationReport> migrate(Session& session, std::span<const Migration> migrations) {
+  for (size_t i = 0; i < migrations.size(); ++i) {
+    CHECK(migrations[i].version == static_cast<int>(i) + 1, "migrations are numbered without holes");
+  }
+  if (const auto set = session.run_script("SET lock_timeout = '60s'"); !set) return std::unexpected(set.error());
+  if (const auto locked = session.exec(kTakeLock); !locked) {
+    return fail(locked.error().kind, "another migration is running: " + locked.error().message);
+  }
+  auto report = migrate_locked(session, migrations);
+  // The lock also ends with the session, so a failure here changes nothing.
+  static_cast<void>(session.exec(kReleaseLock));
+  return report;
+}
+
+Result<int> schema_version(Session& session) {
+  const auto table = session.exec("SELECT to_regclass('schema_migrations') IS NOT NULL");
+  if (!table) return std::unexpected(table.error());
+  if (!table->boolean(0, 0)) return 0;
+  const auto version = session.exec("SELECT coalesce(max(version), 0) FROM schema_migrations");
+  if (!version) return std::unexpected(version.error());
+  return static_cast<int>(version->integer(0, 0));
+}
+
+Result<void> check_schema_version(Session& session) {
+  const auto version = schema_version(session);
+  if (!version) return std::unexpected(version.error());
+  const auto known = static_cast<int>(embedded_migrations().size());
+  if (*version < known) {
+    return fail(ErrorKind::kInvalidArgument,
+                concat("the database schema is at version ", *version, ", this program needs ", known,
+                       ": run `transactions-service migrate`"));
+  }
+  if (*version > known) {
+    return fail(ErrorKind::kInvalidArgument, concat("the database schema is at version ", *version,
+                                                    ", this program knows only ", known, ": run a newer release"));
+  }
+  return {};
+}
+
+}  // namespace txn

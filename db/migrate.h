@@ -1,0 +1,47 @@
+// Brings a database to the schema that this binary was built for.
+//
+// Migrations are the numbered SQL files of db/migrations, built into the binary. Each runs in a transaction of its own
+// together with its row in `schema_migrations` (version, name, checksum, applied_at). Only objects of the connected
+// database are made, in the first schema of the role's search_path: no roles, no databases, no extensions.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "db/session.h"
+
+namespace txn {
+
+struct Migration {
+  int version = 0;            // 1, 2, 3 ...
+  std::string_view name;      // "ledger"
+  std::string_view checksum;  // SHA-256 of the file, in hex
+  std::string_view sql;
+};
+
+// Those in the binary, by version. At least one.
+std::span<const Migration> embedded_migrations();
+
+struct MigrationReport {
+  int version = 0;                   // of the database, now
+  std::vector<std::string> applied;  // "1 ledger", in order; empty when there was nothing to do
+};
+
+// Applies what is missing. Several may run at once: they take turns, and the later ones find nothing to do. Waits up to
+// a minute for its turn and for each lock on a table.
+//
+// kInvalidArgument, with nothing changed, for a database that is newer than `migrations` or whose past is another:
+// a migration with another name or checksum, or one missing in between. When a migration fails, those before it stay.
+Result<MigrationReport> migrate(Session& session, std::span<const Migration> migrations = embedded_migrations());
+
+// The newest migration that the database has seen, 0 when it has seen none.
+Result<int> schema_version(Session& session);
+
+// Whether the database has exactly the schema of this binary. kInvalidArgument otherwise, in a line for operators. Also
+// refuses a newer schema: it may hold rules about money that this binary does not know.
+Result<void> check_schema_version(Session& session);
+
+}  // namespace txn

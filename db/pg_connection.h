@@ -1,0 +1,141 @@
+// One connection to PostgreSQL on a worker's ring: statements are pushed into libpq's pipeline, sync() sends them and
+// collects their results up to the Sync. One exchange at a time; its owner is a lane or a reader.
+//
+// Reading is driven by one-shot, level-triggered polls that are armed again with the turn's submit; nothing here
+// blocks. Matching results to statements follows libpq's rules for pipeline mode (PostgreSQL 15 manual, section 34.5):
+// results of a statement end with a null, the Sync is a result without one, and a dead connection never produces it.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/loop.h"
+#include "core/task.h"
+#include "db/connector.h"
+#include "db/pg_result.h"
+#include "db/statements.h"
+
+namespace txn {
+
+enum class ExchangeStatus {
+  kOk,      // every statement succeeded
+  kFailed,  // a statement failed; the ones after it were skipped; the connection is usable (after ROLLBACK, maybe)
+  kLost,    // connection gone or deadline passed: what was sent may or may not have been executed; close() it
+};
+
+class PgConnection {
+ public:
+  // Told when the connection dies while no exchange is under way.
+  class Owner {
+   public:
+    virtual void on_idle_connection_lost() = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  PgConnection(Loop& loop, Owner& owner);
+  ~PgConnection();
+  PgConnection(const PgConnection&) = delete;
+  PgConnection& operator=(const PgConnection&) = delete;
+
+  // Takes over what the connector made; must be closed before.
+  void adopt(OpenedConnection opened);
+  // Open and, as far as known, alive.
+  bool is_open() const { return handle_ != nullptr && !lost_; }
+  int32_t backend_pid() const { return backend_pid_; }
+  int64_t backend_start_us() const { return backend_start_us_; }
+
+  // Adds an execution to the exchange being built. `parameters` is used up during the call.
+  void push(const Statement& statement, PgParameters& parameters);
+  void push(const Statement& statement);
+
+  // Awaitable ExchangeStatus: sends everything pushed with one Sync and waits for all results, at most `timeout_ns`.
+  auto sync(int64_t timeout_ns) {
+    struct Sync {
+      PgConnection& connection;
+      int64_t timeout_ns;
+      bool await_ready() const { return false; }
+      bool await_suspend(std::coroutine_handle<> handle) {
+        connection.waiting_ = handle;
+        return connection.begin_sync(timeout_ns);
+      }
+      ExchangeStatus await_resume() const { return connection.end_sync(); }
+    };
+    return Sync{*this, timeout_ns};
+  }
+
+  // Of the exchange that ended last, until the next push: what the i-th statement pushed returned. For a failed or
+  // skipped statement ok() is false.
+  PgResult& result(size_t index) { return results_[index]; }
+  size_t result_count() const { return results_.size(); }
+  // Index of the first statement that failed (kFailed only); result_count() when the failure came with the Sync.
+  size_t failed_index() const { return failed_index_; }
+  // For the log: what went wrong, and its SQLSTATE ("" when the connection was lost).
+  const std::string& error_text() const { return error_text_; }
+  const std::string& error_sqlstate() const { return error_sqlstate_; }
+
+  // Lets the ring go of the socket, then closes it. Harmless when closed.
+  Task<void> close();
+
+  // Round trips made so far.
+  uint64_t exchanges() const { return exchanges_; }
+
+ private:
+  class SocketPoll final : public Completion {
+   public:
+    SocketPoll(PgConnection& connection, uint32_t events) : connection_(connection), events_(events) {}
+    void on_completion(const CompletionEvent& event) override;
+    void arm();
+
+   private:
+    PgConnection& connection_;
+    const uint32_t events_;
+  };
+  class Deadline final : public Timer {
+   public:
+    explicit Deadline(PgConnection& connection) : connection_(connection) {}
+    void on_timer() override;
+
+   private:
+    PgConnection& connection_;
+  };
+
+  bool begin_sync(int64_t timeout_ns);
+  ExchangeStatus end_sync();
+  void on_readable();
+  void on_poll_ended();
+  void flush();
+  void read_results();
+  void lose(std::string why);
+  void finish_exchange();
+
+  Loop& loop_;
+  Owner& owner_;
+  PgHandle handle_;
+  int32_t backend_pid_ = 0;
+  int64_t backend_start_us_ = 0;
+  bool lost_ = false;
+  bool closing_ = false;
+
+  // The exchange being built or under way.
+  std::vector<PgResult> results_;  // one slot per statement pushed
+  size_t current_ = 0;             // the statement whose results come next
+  bool in_exchange_ = false;
+  bool collected_ = false;  // the last exchange's results may be dropped by the next push
+  bool failed_ = false;
+  size_t failed_index_ = 0;
+  std::string error_text_;
+  std::string error_sqlstate_;
+  std::coroutine_handle<> waiting_;
+  std::coroutine_handle<> closer_;
+  uint64_t exchanges_ = 0;
+
+  SocketPoll readable_;
+  SocketPoll writable_;
+  Deadline deadline_;
+};
+
+}  // namespace txn

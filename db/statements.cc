@@ -1,0 +1,95 @@
+#include "db/statements.h"
+
+#include <array>
+
+namespace txn::sql {
+
+const Statement kBegin{"begin", "BEGIN"};
+
+// Locks are taken in the order of account_number whatever the batch looks like: LockRows stands above the Sort in the
+// plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
+const Statement kLockAccounts{"lock_accounts",
+                              "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, "
+                              "usage_day, usage_amount, usage_count "
+                              "FROM accounts WHERE account_number = ANY($1::bigint[]) "
+                              "ORDER BY account_number FOR NO KEY UPDATE"};
+
+// clock_timestamp(), not now(): now() is when the transaction began, before it waited for its locks, so that a later
+// row of an account could carry an earlier time.
+const Statement kReadClock{"read_clock", "SELECT clock_timestamp()"};
+const Statement kReserveIds{"reserve_ids", "SELECT nextval('transaction_id_blocks')"};
+const Statement kReadLimits{"read_limits", "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits"};
+
+const Statement kUpdateBalances{"update_balances",
+                                "UPDATE accounts a SET balance = v.balance, log_seq = v.log_seq "
+                                "FROM unnest($1::bigint[], $2::numeric[], $3::bigint[]) "
+                                "AS v(account_number, balance, log_seq) WHERE a.account_number = v.account_number"};
+const Statement kUpdateAccounts{
+    "update_accounts",
+    "UPDATE accounts a SET balance = v.balance, log_seq = v.log_seq, usage_day = v.usage_day, "
+    "usage_amount = v.usage_amount, usage_count = v.usage_count "
+    "FROM unnest($1::bigint[], $2::numeric[], $3::bigint[], $4::date[], $5::numeric[], $6::integer[]) "
+    "AS v(account_number, balance, log_seq, usage_day, usage_amount, usage_count) "
+    "WHERE a.account_number = v.account_number"};
+
+// $10 is the batch's clock. The id carries the transaction: transaction_id * 2 + leg.
+const Statement kInsertLogs{
+    "insert_logs",
+    "INSERT INTO transaction_logs (id, transaction_id, account_number, counterparty, seq, created_at, "
+    "transaction_type, direction, transfer_mode, amount, balance_after, description) "
+    "SELECT v.id, v.id / 2, v.account_number, v.counterparty, v.seq, $10::timestamptz, v.type, v.direction, v.mode, "
+    "v.amount, v.balance_after, v.description "
+    "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], "
+    "$8::numeric[], $9::numeric[], $11::text[]) "
+    "AS v(id, account_number, counterparty, seq, type, direction, mode, amount, balance_after, description)"};
+
+const Statement kCommit{"commit", "COMMIT"};
+const Statement kRollback{"rollback", "ROLLBACK"};
+
+// pid numbers are used again, hence the start time. The row says whether it was still there; ask until it is not.
+const Statement kEndBackend{"end_backend",
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                            "WHERE pid = $1::integer AND backend_start = $2::timestamptz"};
+const Statement kFindTransaction{"find_transaction", "SELECT 1 FROM transaction_logs WHERE id = $1::bigint"};
+
+const Statement kPing{"ping", "SELECT 1"};
+const Statement kSelectAccount{
+    "select_account",
+    "SELECT a.owner_id, a.privilege, a.usage_day, a.usage_amount, a.usage_count, l.daily_limit, l.transaction_limit, "
+    "(now() AT TIME ZONE 'UTC')::date "
+    "FROM accounts a JOIN transfer_limits l USING (privilege) WHERE a.account_number = $1::bigint"};
+const Statement kSelectLimit{
+    "select_limit", "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits WHERE privilege = $1::text"};
+const Statement kSelectLimits{
+    "select_limits",
+    "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits ORDER BY daily_limit DESC, privilege"};
+
+// One page, newest first: rows below $2 (a seq) that are within [$3, $4], $5 of them skipped, at most $6.
+const Statement kSelectLogs{
+    "select_logs",
+    "SELECT id, seq, counterparty, amount, transaction_type, direction, balance_after, transaction_id, "
+    "coalesce(transfer_mode, ''), description, created_at "
+    "FROM transaction_logs WHERE account_number = $1::bigint AND seq < $2::bigint "
+    "AND created_at >= $3::timestamptz AND created_at <= $4::timestamptz "
+    "ORDER BY seq DESC OFFSET $5::bigint LIMIT $6::bigint"};
+const Statement kSelectTransaction{
+    "select_transaction",
+    "SELECT t.id, t.seq, t.counterparty, t.amount, t.transaction_type, t.direction, t.balance_after, "
+    "t.transaction_id, coalesce(t.transfer_mode, ''), t.description, t.created_at, t.account_number, a.owner_id "
+    "FROM transaction_logs t JOIN accounts a USING (account_number) "
+    "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
+
+std::span<const Statement* const> lane_statements() {
+  static constexpr std::array kAll{&kBegin,          &kLockAccounts, &kReadClock, &kReserveIds, &kReadLimits,
+                                   &kUpdateBalances, &kUpdateAccounts, &kInsertLogs, &kCommit,  &kRollback,
+                                   &kEndBackend,     &kFindTransaction};
+  return kAll;
+}
+
+std::span<const Statement* const> reader_statements() {
+  static constexpr std::array kAll{&kPing,         &kSelectAccount, &kSelectLimit,
+                                   &kSelectLimits, &kSelectLogs,    &kSelectTransaction};
+  return kAll;
+}
+
+}  // namespace txn::sql

@@ -1,0 +1,42 @@
+// Every statement that the service runs on its workers: name, text, and who uses it. They are prepared once a
+// connection; the text is all the SQL there is on the hot path.
+#pragma once
+
+#include <span>
+
+namespace txn {
+
+struct Statement {
+  const char* name;
+  const char* sql;
+};
+
+namespace sql {
+
+// Lanes (db/lane.cc), in the order in which a batch runs them.
+extern const Statement kBegin;
+extern const Statement kLockAccounts;    // $1 bigint[]
+extern const Statement kReadClock;       // after the locks: one clock for every replica
+extern const Statement kReserveIds;      // next block of transaction ids
+extern const Statement kReadLimits;      // transfer_limits
+extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $3 bigint[] log_seq
+extern const Statement kUpdateAccounts;  // the same, and $4 date[], $5 numeric[], $6 int[]: usage
+extern const Statement kInsertLogs;      // see statements.cc
+extern const Statement kCommit;
+extern const Statement kRollback;
+extern const Statement kEndBackend;       // $1 int, $2 timestamptz: is the backend of then still there? end it
+extern const Statement kFindTransaction;  // $1 bigint: id of a log row
+
+// Readers (db/reader.cc).
+extern const Statement kPing;
+extern const Statement kSelectAccount;  // $1 bigint
+extern const Statement kSelectLimit;    // $1 text
+extern const Statement kSelectLimits;
+extern const Statement kSelectLogs;         // see statements.cc
+extern const Statement kSelectTransaction;  // $1 bigint: transaction id
+
+std::span<const Statement* const> lane_statements();
+std::span<const Statement* const> reader_statements();
+
+}  // namespace sql
+}  // namespace txn

@@ -1,0 +1,414 @@
+#include "net/connection.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "net/http_response.h"
+#include "net/http_server.h"
+
+namespace txn {
+namespace {
+
+// Once the last answer is out, a peer that keeps sending is listened to no longer than this.
+constexpr size_t kLingerMaxBytes = 1 << 20;
+// Buffers kept by an idle connection; larger ones are given back.
+constexpr size_t kRetainedOutputBytes = 16 * 1024;
+
+bool is_safe_method(Method method) {
+  return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
+}
+
+}  // namespace
+
+Connection::Connection(HttpServer& server) : server_(server), receive_(*this), send_(*this) {}
+
+void Connection::open(int socket, const sockaddr_in6& peer, bool over_limit) {
+  CHECK(state_ == State::kClosed, "a connection's slot is reused after its last event");
+  socket_ = socket;
+  peer_ = peer;
+  over_limit_ = over_limit;
+  state_ = State::kOpen;
+  draining_ = peer_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
+  lingered_bytes_ = 0;
+  parser_.reset();
+  timed_phase_ = HttpParser::Phase::kIdle;
+  set_deadline(server_.loop_.clock().now_ns() + server_.options_.idle_timeout_ns);
+  rearm_receive();
+}
+
+void Connection::rearm_receive() {
+  const bool wants = state_ == State::kOpen || state_ == State::kFinishing || state_ == State::kLingering;
+  if (wants && !peer_ended_ && !receive_paused_ && !receive_.in_flight())
+    server_.loop_.ring().receive(socket_, receive_);
+}
+
+void Connection::on_receive(const CompletionEvent& event) {
+  if (state_ == State::kClosing) {
+    if (!event.more) flush_soon();
+    return;
+  }
+  if (event.result > 0) {
+    take_bytes(event.data);
+    if (!event.more) rearm_receive();
+  } else if (event.result == 0) {
+    peer_ended_ = true;
+    if (state_ == State::kLingering) {
+      start_closing();
+    } else {
+      // A client may end its side after its last request and still wait for the answers.
+      if (state_ == State::kOpen && !blocked_) stop_reading_requests();
+      finish_if_done();
+    }
+  } else if (event.result == -ENOBUFS) {
+    server_.on_starved(*this);
+  } else if (event.result == -ECANCELED) {
+    // Paused on purpose; resume_blocked() arms it again, unless there is room already.
+    if (receive_paused_ && ahead_.size() > kAheadMaxBytes) return;
+    receive_paused_ = false;
+    rearm_receive();
+  } else if (event.result == -EINTR || event.result == -EAGAIN) {
+    if (!event.more) rearm_receive();
+  } else {
+    start_closing();  // reset by the peer, timed out in the kernel ...
+  }
+}
+
+void Connection::take_bytes(std::span<const char> bytes) {
+  switch (state_) {
+    case State::kOpen:
+      break;
+    case State::kFinishing:
+    case State::kLingering:
+      lingered_bytes_ += bytes.size();
+      if (state_ == State::kLingering && lingered_bytes_ > kLingerMaxBytes) start_closing();
+      return;
+    case State::kClosed:
+    case State::kClosing:
+      return;
+  }
+  if (blocked_) {
+    ahead_.append({bytes.data(), bytes.size()});
+    if (ahead_.size() > kAheadMaxBytes && !receive_paused_) {
+      receive_paused_ = true;
+      server_.loop_.ring().cancel(receive_);
+    }
+    return;
+  }
+  advance(parser_.feed(bytes));
+  // The kernel gets its buffer back when this returns.
+  if (state_ == State::kOpen) parser_.detach();
+}
+
+// Handles what the parser has found, request by request, until it needs more bytes or a request has to wait.
+void Connection::advance(HttpParser::Status status) {
+  in_advance_ = true;
+  while (state_ == State::kOpen) {
+    if (status == HttpParser::Status::kNeedMore) {
+      if (ahead_.empty()) break;
+      // The parser refers to what it is fed until next() has asked for more, so the bytes stay where they are.
+      const ByteBuffer ahead = std::exchange(ahead_, ByteBuffer());
+      status = parser_.feed({ahead.data(), ahead.size()});
+      while (status == HttpParser::Status::kRequest && may_start(parser_.request()) && state_ == State::kOpen) {
+        start_exchange();
+        if (state_ == State::kOpen) status = parser_.next();
+      }
+      if (state_ == State::kOpen) parser_.detach();
+      continue;
+    }
+    if (status == HttpParser::Status::kError) {
+      refuse(http_status(parser_.error()), to_string(parser_.error()));
+      break;
+    }
+    if (!may_start(parser_.request())) {
+      blocked_ = true;
+      break;
+    }
+    start_exchange();
+    if (state_ == State::kOpen) status = parser_.next();
+  }
+  in_advance_ = false;
+  if (state_ != State::kOpen) return;
+  if (!blocked_ && peer_ended_) stop_reading_requests();
+  if (parser_.take_continue()) {
+    append_continue(out_);
+    flush_soon();
+  }
+  update_deadline();
+}
+
+// An answer has left or a slow reader has caught up: goes on with the request that had to wait.
+void Connection::resume_blocked() {
+  if (!blocked_ || in_advance_ || state_ != State::kOpen || !may_start(parser_.request())) return;
+  blocked_ = false;
+  advance(HttpParser::Status::kRequest);
+  if (receive_paused_ && ahead_.size() <= kAheadMaxBytes && !receive_.in_flight()) {
+    receive_paused_ = false;
+    rearm_receive();
+  }
+}
+
+bool Connection::may_start(const HttpRequest& request) const {
+  if (exchange_count_ == 0) return output_bytes() <= kOutputMaxBytes;
+  return is_safe_method(request.method) && unsafe_count_ == 0 && exchange_count_ < kPipelineMax &&
+         output_bytes() <= kOutputMaxBytes;
+}
+
+Exchange& Connection::new_exchange() {
+  Exchange& exchange = server_.acquire_exchange();
+  exchange.connection_ = this;
+  exchange.request_ = &parser_.request();
+  exchange.peer_ = peer_;
+  exchange.received_ns_ = server_.loop_.clock().now_ns();
+  exchange.answered_ = false;
+  exchanges_.push_back(exchange);
+  ++exchange_count_;
+  return exchange;
+}
+
+void Connection::start_exchange() {
+  const HttpRequest& request = parser_.request();
+  Exchange& exchange = new_exchange();
+  exchange.request_id_ = server_.request_ids_.choose(request);
+  exchange.http_minor_ = request.http_minor;
+  exchange.keep_alive_ = request.keep_alive;
+  exchange.head_only_ = request.method == Method::kHead;
+  exchange.is_safe_ = is_safe_method(request.method);
+  if (!exchange.is_safe_) ++unsafe_count_;
+  if (!request.keep_alive) stop_reading_requests();
+  if (over_limit_) {
+    server_.service_.on_bad_request(exchange, 503, "Too many connections.");
+    return;
+  }
+  server_.service_.on_request(exchange);
+}
+
+void Connection::refuse(int status, std::string_view detail) {
+  Exchange& exchange = new_exchange();
+  exchange.request_id_ =
+      parser_.headers_complete() ? server_.request_ids_.choose(parser_.request()) : server_.request_ids_.generate();
+  exchange.http_minor_ = 1;
+  exchange.keep_alive_ = false;
+  exchange.head_only_ = parser_.headers_complete() && parser_.request().method == Method::kHead;
+  exchange.is_safe_ = true;
+  stop_reading_requests();
+  server_.service_.on_bad_request(exchange, status, detail);
+}
+
+void Exchange::respond(const Answer& answer) {
+  CHECK(!answered_, "an exchange is answered once");
+  if (connection_ == nullptr) {
+    server_->release_exchange(*this);  // the client has gone; what was done stands
+    return;
+  }
+  connection_->on_answer(*this, answer);
+}
+
+void Connection::on_answer(Exchange& exchange, const Answer& answer) {
+  // Only the last answer of a connection says that it closes.
+  if (draining_ && exchange_count_ == 1 && !blocked_) exchange.keep_alive_ = false;
+  if (!exchange.keep_alive_ && state_ == State::kOpen) stop_reading_requests();
+  if (exchanges_.front() != &exchange) {
+    write_answer(exchange, answer, exchange.early_);
+    exchange.answered_ = true;
+    return;
+  }
+  write_answer(exchange, answer, out_);
+  Exchange* done = &exchange;
+  while (done != nullptr) {
+    done->unlink();
+    --exchange_count_;
+    if (!done->is_safe_) --unsafe_count_;
+    server_.release_exchange(*done);
+    done = exchanges_.front();
+    if (done == nullptr || !done->answered_) break;
+    out_.append(done->early_.view());
+  }
+  flush_soon();
+  if (blocked_) {
+    resume_blocked();
+  } else if (state_ == State::kOpen && exchange_count_ == 0) {
+    update_deadline();
+  }
+  if (draining_) begin_drain();
+  finish_if_done();
+}
+
+void Connection::write_answer(const Exchange& exchange, const Answer& answer, ByteBuffer& out) const {
+  append_response(out,
+                  {.status = answer.status,
+                   .request_id = exchange.request_id(),
+                   .date = server_.http_date(),
+                   .content_type = answer.content_type,
+                   .keep_alive = exchange.keep_alive_,
+                   .http_minor = exchange.http_minor_,
+                   .head_only = exchange.head_only_,
+                   .extra = answer.headers},
+                  answer.body);
+}
+
+void Connection::stop_reading_requests() {
+  if (state_ != State::kOpen) return;
+  state_ = State::kFinishing;
+  blocked_ = false;
+  ahead_.clear();
+}
+
+void Connection::finish_if_done() {
+  if (state_ == State::kFinishing && exchange_count_ == 0 && output_bytes() == 0 && !in_advance_) linger();
+}
+
+void Connection::linger() {
+  if (peer_ended_ || send_failed_) {
+    start_closing();
+    return;
+  }
+  state_ = State::kLingering;
+  // shutdown(2), not the ring's: that one always takes a detour through a kernel worker thread.
+  ::shutdown(socket_, SHUT_WR);
+  set_deadline(server_.loop_.clock().now_ns() + server_.options_.linger_timeout_ns);
+  receive_paused_ = false;
+  rearm_receive();
+}
+
+void Connection::start_closing() {
+  if (state_ == State::kClosing || state_ == State::kClosed) return;
+  state_ = State::kClosing;
+  blocked_ = false;
+  ahead_.clear();
+  // Whoever is still being served finishes without us.
+  while (Exchange* exchange = exchanges_.pop_front()) {
+    exchange->connection_ = nullptr;
+    exchange->request_ = nullptr;
+    if (exchange->answered_) server_.release_exchange(*exchange);
+  }
+  exchange_count_ = unsafe_count_ = 0;
+  server_.loop_.timers().disarm(*this);
+  static_cast<ListNode<StarvedListTag>*>(this)->unlink();
+  ::shutdown(socket_, SHUT_RDWR);
+  server_.loop_.ring().cancel(receive_);
+  server_.loop_.ring().cancel(send_);
+  flush_soon();
+}
+
+void Connection::begin_drain() {
+  draining_ = true;
+  if (state_ != State::kOpen) return;
+  const HttpParser::Phase phase = parser_.phase();
+  if (exchange_count_ == 0 && !in_advance_ && phase == HttpParser::Phase::kIdle) {
+    stop_reading_requests();
+    finish_if_done();
+  }
+}
+
+void Connection::abort() { start_closing(); }
+
+void Connection::flush_soon() { server_.loop_.flush_soon(*this, FlushStage::kNetwork); }
+
+void Connection::flush() {
+  if (state_ == State::kClosing) {
+    if (receive_.in_flight() || send_.in_flight()) return;  // their last events bring us back here
+    ::close(socket_);
+    socket_ = -1;
+    state_ = State::kClosed;
+    parser_.reset();
+    out_.release();
+    sending_.release();
+    ahead_.release();
+    sent_ = 0;
+    server_.release(*this);
+    return;
+  }
+  if (state_ == State::kClosed || send_.in_flight() || out_.empty()) return;
+  std::swap(out_, sending_);
+  sent_ = 0;
+  server_.loop_.ring().send(socket_, {sending_.data(), sending_.size()}, send_);
+  if (exchange_count_ == 0 || output_bytes() > kOutputMaxBytes) update_deadline();
+}
+
+void Connection::on_send(const CompletionEvent& event) {
+  if (state_ == State::kClosing) {
+    flush_soon();
+    return;
+  }
+  if (event.result < 0 && event.result != -EINTR && event.result != -EAGAIN) {
+    send_failed_ = true;
+    start_closing();
+    return;
+  }
+  if (event.result > 0) sent_ += static_cast<size_t>(event.result);
+  if (sent_ < sending_.size()) {
+    server_.loop_.ring().send(socket_, {sending_.data() + sent_, sending_.size() - sent_}, send_);
+    if (event.result > 0) update_deadline();
+    return;
+  }
+  sending_.clear();
+  sent_ = 0;
+  if (sending_.capacity() > kRetainedOutputBytes) sending_.release();
+  if (!out_.empty()) flush_soon();
+  resume_blocked();
+  if (state_ == State::kOpen && exchange_count_ == 0) update_deadline();
+  finish_if_done();
+}
+
+// What the connection waits for decides how long it may take. Times of a head or a body count from its beginning, not
+// from its last byte: a client that sends a byte now and then gets no further.
+void Connection::update_deadline() {
+  const int64_t now_ns = server_.loop_.clock().now_ns();
+  const HttpServerOptions& options = server_.options_;
+  if (send_.in_flight() && state_ != State::kLingering) {
+    set_deadline(now_ns + options.send_timeout_ns);
+    timed_phase_ = HttpParser::Phase::kIdle;
+    return;
+  }
+  if (state_ != State::kOpen) return;
+  const HttpParser::Phase phase = parser_.phase();
+  const bool began = phase != timed_phase_;
+  timed_phase_ = phase;
+  if (phase == HttpParser::Phase::kHead) {
+    if (began) set_deadline(now_ns + options.head_timeout_ns);
+  } else if (phase == HttpParser::Phase::kBody) {
+    if (began) set_deadline(now_ns + options.body_timeout_ns);
+  } else {
+    set_deadline(now_ns + options.idle_timeout_ns);
+  }
+}
+
+// The wheel is touched only when the deadline comes nearer; a later one is noticed when the timer fires.
+void Connection::set_deadline(int64_t deadline_ns) {
+  deadline_ns_ = deadline_ns;
+  if (!is_armed() || Timer::deadline_ns() > deadline_ns) server_.loop_.timers().arm(*this, deadline_ns);
+}
+
+void Connection::on_timer() {
+  const int64_t now_ns = server_.loop_.clock().now_ns();
+  if (now_ns < deadline_ns_) {
+    server_.loop_.timers().arm(*this, deadline_ns_);
+    return;
+  }
+  if (state_ == State::kLingering || send_.in_flight()) {
+    ++server_.counters_.timeouts;
+    start_closing();
+    return;
+  }
+  const HttpParser::Phase phase = parser_.phase();
+  if (state_ == State::kOpen && (phase == HttpParser::Phase::kHead || phase == HttpParser::Phase::kBody)) {
+    ++server_.counters_.timeouts;
+    refuse(408, phase == HttpParser::Phase::kHead ? "The request head took too long to arrive."
+                                                  : "The request body took too long to arrive.");
+    return;
+  }
+  if (exchange_count_ > 0 || blocked_) {
+    // The service is at work; it has bounds of its own.
+    set_deadline(now_ns + server_.options_.idle_timeout_ns);
+    return;
+  }
+  if (state_ == State::kOpen) {
+    stop_reading_requests();
+    finish_if_done();
+  }
+}
+
+}  // namespace txn

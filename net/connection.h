@@ -1,0 +1,126 @@
+// One client: bytes in, exchanges to the service, answers out in order.
+//
+// Reading   one multishot receive; a whole request is parsed in the kernel's buffer and handled before that is given
+//           back. Pipelined requests run beside each other only while all of them are safe (RFC 9112 section 9.3.2):
+//           one that moves money waits for those before it.
+// Writing   answers of a turn are gathered and sent once; one send in flight, the next gathers behind it.
+// Closing   in steps: stop reading requests, let the answers out, shut down our side and read to the peer's end (or the
+//           kernel would reset the connection over unread bytes and the last answer with it), cancel what the kernel
+//           still holds, wait for its last event, close the descriptor, give the slot back.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/completion.h"
+#include "core/intrusive_list.h"
+#include "core/loop.h"
+#include "core/timer_wheel.h"
+#include "net/byte_buffer.h"
+#include "net/exchange.h"
+#include "net/http_parser.h"
+
+namespace txn {
+
+struct ConnectionListTag;
+struct StarvedListTag;
+
+class Connection final : public ListNode<ConnectionListTag>,
+                         public ListNode<StarvedListTag>,
+                         private Flusher,
+                         private Timer {
+ public:
+  explicit Connection(HttpServer& server);
+
+  // Takes over `socket`. `over_limit`: every request is refused and the connection closed.
+  void open(int socket, const sockaddr_in6& peer, bool over_limit);
+
+  // The server is going away: idle connections close now, the others after the answers they owe.
+  void begin_drain();
+  // Its next answer is its last.
+  void mark_draining() { draining_ = true; }
+  // Ends it now, whatever is under way.
+  void abort();
+  // After a receive that found no buffer: tries again.
+  void rearm_receive();
+
+ private:
+  friend class Exchange;
+
+  enum class State : uint8_t {
+    kClosed,     // slot is free
+    kOpen,       // reads requests
+    kFinishing,  // reads no more requests; owes answers
+    kLingering,  // all sent, our side shut down, reading to the peer's end
+    kClosing,    // waits for the kernel to let go
+  };
+
+  class Receive final : public Completion {
+   public:
+    explicit Receive(Connection& connection) : connection_(connection) {}
+    void on_completion(const CompletionEvent& event) override { connection_.on_receive(event); }
+
+   private:
+    Connection& connection_;
+  };
+  class Send final : public Completion {
+   public:
+    explicit Send(Connection& connection) : connection_(connection) {}
+    void on_completion(const CompletionEvent& event) override { connection_.on_send(event); }
+
+   private:
+    Connection& connection_;
+  };
+
+  void on_receive(const CompletionEvent& event);
+  void on_send(const CompletionEvent& event);
+  void on_timer() override;
+  void flush() override;
+
+  void take_bytes(std::span<const char> bytes);
+  void advance(HttpParser::Status status);
+  void resume_blocked();
+  bool may_start(const HttpRequest& request) const;
+  void start_exchange();
+  void refuse(int status, std::string_view detail);
+  Exchange& new_exchange();
+  void on_answer(Exchange& exchange, const Answer& answer);
+  void write_answer(const Exchange& exchange, const Answer& answer, ByteBuffer& out) const;
+  void stop_reading_requests();
+  void finish_if_done();
+  void linger();
+  void start_closing();
+  void update_deadline();
+  void set_deadline(int64_t deadline_ns);
+  void flush_soon();
+  size_t output_bytes() const { return out_.size() + sending_.size() - sent_; }
+
+  HttpServer& server_;
+  int socket_ = -1;
+  State state_ = State::kClosed;
+  bool over_limit_ = false;
+  bool draining_ = false;
+  bool peer_ended_ = false;      // end of stream received
+  bool blocked_ = false;         // the parser holds a request that has to wait
+  bool in_advance_ = false;      // advance() is on the stack
+  bool receive_paused_ = false;  // cancelled because too much has come ahead of its turn
+  bool send_failed_ = false;
+  sockaddr_in6 peer_{};
+  HttpParser parser_;
+  HttpParser::Phase timed_phase_ = HttpParser::Phase::kIdle;
+  int64_t deadline_ns_ = 0;  // the timer may be armed for earlier: it then only looks again
+  size_t lingered_bytes_ = 0;
+  IntrusiveList<Exchange, ExchangeListTag> exchanges_;  // in order of arrival
+  size_t exchange_count_ = 0;
+  size_t unsafe_count_ = 0;  // of these, not safe
+  ByteBuffer ahead_;         // received while blocked
+  ByteBuffer out_;           // answers of this turn
+  ByteBuffer sending_;       // what the kernel is sending, from sent_ on
+  size_t sent_ = 0;
+  Receive receive_;
+  Send send_;
+};
+
+}  // namespace txn

@@ -1,0 +1,80 @@
+// One request and its answer: what net hands to the application and gets back.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/intrusive_list.h"
+#include "net/byte_buffer.h"
+#include "net/http_request.h"
+#include "net/request_id.h"
+
+namespace txn {
+
+class Connection;
+class HttpServer;
+
+// What a handler answers. Borrows; only read during respond().
+struct Answer {
+  int status = 200;
+  std::string_view content_type;
+  std::string_view body;
+  std::span<const HeaderField> headers = {};  // Allow, WWW-Authenticate, Retry-After ...
+};
+
+struct ExchangeListTag;
+
+// Made by a connection for each request, in order; answers leave in that order whenever they come. Lives until
+// respond() returns, also when the client has gone meanwhile (the answer is then dropped). Belongs to one worker.
+class Exchange : public ListNode<ExchangeListTag> {
+ public:
+  // The request; valid until on_request() returns, so a handler takes from it what it needs before it first suspends.
+  const HttpRequest& request() const { return *request_; }
+
+  // Lives as long as the exchange.
+  std::string_view request_id() const { return request_id_.view(); }
+  const sockaddr_in6& peer() const { return peer_; }  // IPv4 as ::ffff:a.b.c.d
+  // The loop's clock when the request was complete.
+  int64_t received_ns() const { return received_ns_; }
+  // Whether somebody still waits for the answer.
+  bool has_client() const { return connection_ != nullptr; }
+
+  // Answers, exactly once. The exchange is gone when this returns.
+  void respond(const Answer& answer);
+
+ private:
+  friend class Connection;
+  friend class HttpServer;
+
+  HttpServer* server_ = nullptr;
+  Connection* connection_ = nullptr;
+  const HttpRequest* request_ = nullptr;
+  RequestId request_id_;
+  sockaddr_in6 peer_{};
+  int64_t received_ns_ = 0;
+  uint8_t http_minor_ = 1;
+  bool keep_alive_ = true;
+  bool head_only_ = false;
+  bool is_safe_ = false;   // RFC 9110 section 9.2.1
+  bool answered_ = false;  // and waiting in `early_` for the ones before it
+  ByteBuffer early_;
+};
+
+// The application as net sees it.
+class HttpService {
+ public:
+  // A complete request. respond() may be called before this returns or any time later.
+  virtual void on_request(Exchange& exchange) = 0;
+  // Bytes that are no request, or one that took too long or came at a bad time: `status` is 400, 408, 413, 417, 431,
+  // 501, 503 or 505, `detail` a sentence for the client. The request is not readable; the connection closes after the
+  // answer.
+  virtual void on_bad_request(Exchange& exchange, int status, std::string_view detail) = 0;
+
+ protected:
+  ~HttpService() = default;
+};
+
+}  // namespace txn

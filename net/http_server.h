@@ -1,0 +1,130 @@
+// The HTTP side of one worker: accepts from its own listening socket, owns its connections, drains.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/loop.h"
+#include "core/task.h"
+#include "net/connection.h"
+#include "net/exchange.h"
+
+namespace txn {
+
+struct HttpServerOptions {
+  size_t max_connections = 5000;  // of this worker
+  int64_t head_timeout_ns = 5 * kNanosPerSecond;
+  int64_t body_timeout_ns = 10 * kNanosPerSecond;
+  int64_t idle_timeout_ns = 75 * kNanosPerSecond;
+  int64_t send_timeout_ns = 30 * kNanosPerSecond;  // without the peer taking a byte
+  int64_t linger_timeout_ns = 2 * kNanosPerSecond;
+};
+
+// Requests of one connection that are under way at once; more wait in its buffers.
+inline constexpr size_t kPipelineMax = 32;
+// Answers waiting for a slow reader, beyond which its next requests wait.
+inline constexpr size_t kOutputMaxBytes = 256 * 1024;
+// Bytes taken from a socket ahead of their turn, beyond which receiving pauses.
+inline constexpr size_t kAheadMaxBytes = 64 * 1024;
+// Connections above max_connections that are told so (503); still more are closed without a word.
+inline constexpr size_t kOverLimitMax = 64;
+
+struct HttpServerCounters {
+  uint64_t accepted = 0;
+  uint64_t refused = 0;        // above the limit
+  uint64_t accept_errors = 0;  // EMFILE and the like
+  uint64_t starved = 0;        // receives that found no buffer
+  uint64_t timeouts = 0;
+};
+
+class HttpServer final : private Flusher {
+ public:
+  // `loop` and `service` must outlive the server.
+  HttpServer(Loop& loop, HttpService& service, HttpServerOptions options);
+  // REQUIRES: drained.
+  ~HttpServer();
+
+  // Accepts on `listener` (owned from here on, already listening).
+  void start(int listener);
+
+  // Stops accepting, after what is already in the accept queue, and ends connections as they become idle.
+  void begin_drain();
+  bool is_draining() const { return draining_; }
+  // Ends what is still there.
+  void abort_all();
+  // Resumes when no connection is left and accepting has ended; only after begin_drain().
+  auto drained() {
+    struct Drained {
+      HttpServer& server;
+      bool await_ready() const { return server.is_drained(); }
+      void await_suspend(std::coroutine_handle<> handle) const { server.drain_waiter_ = handle; }
+      void await_resume() const {}
+    };
+    return Drained{*this};
+  }
+
+  size_t connection_count() const { return connection_count_; }
+  size_t exchange_count() const { return exchange_count_; }
+  const HttpServerCounters& counters() const { return counters_; }
+  // "Sun, 06 Nov 1994 08:49:37 GMT", of this turn.
+  std::string_view http_date();
+
+ private:
+  friend class Connection;
+  friend class Exchange;
+
+  class Accept final : public Completion {
+   public:
+    explicit Accept(HttpServer& server) : server_(server) {}
+    void on_completion(const CompletionEvent& event) override { server_.on_accept(event); }
+
+   private:
+    HttpServer& server_;
+  };
+  class AcceptRetry final : public Timer {
+   public:
+    explicit AcceptRetry(HttpServer& server) : server_(server) {}
+    void on_timer() override { server_.arm_accept(); }
+
+   private:
+    HttpServer& server_;
+  };
+
+  void arm_accept();
+  void on_accept(const CompletionEvent& event);
+  void add_connection(int socket);
+  void release(Connection& connection);
+  void on_starved(Connection& connection);
+  void flush() override;
+  void close_listener();
+  bool is_drained() const { return draining_ && listener_ < 0 && connection_count_ == 0 && exchange_count_ == 0; }
+  void check_drained();
+  Exchange& acquire_exchange();
+  void release_exchange(Exchange& exchange);
+
+  Loop& loop_;
+  HttpService& service_;
+  const HttpServerOptions options_;
+  int listener_ = -1;
+  bool draining_ = false;
+  size_t connection_count_ = 0;
+  size_t exchange_count_ = 0;
+  IntrusiveList<Connection, ConnectionListTag> open_;
+  IntrusiveList<Connection, StarvedListTag> starved_;
+  std::vector<std::unique_ptr<Connection>> connections_;  // all ever made; their number is bounded by the limit
+  std::vector<Connection*> free_connections_;
+  std::vector<std::unique_ptr<Exchange>> exchanges_;
+  std::vector<Exchange*> free_exchanges_;
+  RequestIdGenerator request_ids_;
+  std::coroutine_handle<> drain_waiter_;
+  int64_t date_second_ = -1;
+  char date_[32] = {};
+  HttpServerCounters counters_;
+  Accept accept_;
+  AcceptRetry accept_retry_;
+};
+
+}  // namespace txn

@@ -1,0 +1,484 @@
+#include "app/token.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace txn {
+namespace {
+
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+constexpr int64_t kNow = 1'700'000'000;
+constexpr int64_t kLeeway = 30;
+const std::string kSecret = "0123456789abcdef0123456789abcdef";
+constexpr auto kHeader = R"({"alg":"HS256","typ":"JWT"})"sv;
+
+std::span<const uint8_t> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+std::string signed_text(const std::string& signing_input, std::string_view secret = kSecret) {
+  const auto tag = HmacSha256(bytes_of(secret)).sign(bytes_of(signing_input));
+  return signing_input + "." + encode_base64url({reinterpret_cast<const char*>(tag.data()), tag.size()});
+}
+
+std::string token_of(std::string_view header, std::string_view payload, std::string_view secret = kSecret) {
+  return signed_text(encode_base64url(header) + "." + encode_base64url(payload), secret);
+}
+
+// A payload that is good but for `more`, which may not name these again.
+std::string claims(std::string_view more) {
+  return R"({"sub":"7","role":"CUSTOMER","exp":)" + std::to_string(kNow + 60) + std::string(more) + "}";
+}
+
+class TokenTest : public testing::Test {
+ protected:
+  static std::unique_ptr<TokenVerifier> verifier(TokenPolicy policy = {}) {
+    auto created = TokenVerifier::create({.algorithm = TokenAlgorithm::kHs256, .bytes = kSecret}, std::move(policy));
+    EXPECT_TRUE(created.has_value());
+    return std::move(*created);
+  }
+
+  void expect(TokenError error, std::string_view token, std::string_view what, int64_t now = kNow) {
+    const auto result = verifier_->verify(token, now);
+    ASSERT_FALSE(result.has_value()) << what;
+    EXPECT_EQ(result.error(), error) << what;
+  }
+
+  void expect_good(std::string_view token, std::string_view what, int64_t now = kNow) {
+    const auto result = verifier_->verify(token, now);
+    ASSERT_TRUE(result.has_value()) << what << ": " << static_cast<int>(result.error());
+    EXPECT_EQ(result->subject, 7) << what;
+  }
+
+  std::unique_ptr<TokenVerifier> verifier_ = verifier();
+};
+
+TEST(Base64Url, RoundTripsAndIsStrict) {
+  const struct {
+    std::string_view bytes, text;
+  } kTable[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
+                {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xFB\xFF\xFE", "-__-"},
+                {"\0\0"sv, "AAA"}};
+  for (const auto& [bytes, text] : kTable) {
+    EXPECT_EQ(encode_base64url(bytes), text);
+    std::string out(text.size() / 4 * 3 + 2, '\0');
+    const ptrdiff_t length = decode_base64url(text, reinterpret_cast<uint8_t*>(out.data()));
+    ASSERT_GE(length, 0) << text;
+    EXPECT_EQ(out.substr(0, static_cast<size_t>(length)), bytes);
+  }
+  uint8_t out[64];
+  for (const std::string_view text :
+       {"A"sv, "AAAAA"sv, "Zg=="sv, "Zm8="sv, "Zm9v="sv, "Zh"sv, "Zm9"sv, "Zm9vYh"sv, "-__+"sv, "/w"sv, "+w"sv,
+        "Zm 9v"sv, "Zm9v\n"sv, " Zm9v"sv, "Zm.v"sv, "Zm\0v"sv, "Zm\xC3\xA9"sv, "===="sv, "="sv}) {
+    EXPECT_EQ(decode_base64url(text, out), -1) << text;
+  }
+}
+
+TEST(Base64Url, EveryByteString) {
+  // All of one and two bytes, and one spelling each.
+  uint8_t out[8];
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) {
+      const char bytes[] = {static_cast<char>(a), static_cast<char>(b)};
+      const std::string text = encode_base64url({bytes, 2});
+      ASSERT_EQ(decode_base64url(text, out), 2);
+      ASSERT_EQ(std::string_view(reinterpret_cast<char*>(out), 2), std::string_view(bytes, 2));
+    }
+  }
+  int accepted = 0;
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) {
+      const char text[] = {static_cast<char>(a), static_cast<char>(b)};
+      accepted += decode_base64url({text, 2}, out) == 1;
+    }
+  }
+  EXPECT_EQ(accepted, 256);
+}
+
+TEST_F(TokenTest, SignAndVerify) {
+  const TokenKey key{.algorithm = TokenAlgorithm::kHs256, .bytes = kSecret};
+  for (const Role role : {Role::kCustomer, Role::kTeller, Role::kAdmin}) {
+    const auto token = sign_token(key, {.subject = 42,
+                                        .role = role,
+                                        .issued_at = kNow,
+                                        .expires_at = kNow + 3600,
+                                        .issuer = "auth",
+                                        .audience = "tx",
+                                        .login_id = "a\"b"});
+    ASSERT_TRUE(token.has_value());
+    for (auto& checker : {verifier(), verifier({.issuer = "auth", .audience = "tx"})}) {
+      const auto principal = checker->verify(*token, kNow);
+      ASSERT_TRUE(principal.has_value());
+      EXPECT_EQ(principal->subject, 42);
+      EXPECT_EQ(principal->role, role);
+      EXPECT_EQ(principal->expires_at, kNow + 3600);
+    }
+  }
+  const auto bare = sign_token(key, {.subject = INT64_MAX,
+                                     .role = Role::kTeller,
+                                     .issued_at = kNow,
+                                     .expires_at = kNow + 1,
+                                     .issuer = {},
+                                     .audience = {},
+                                     .login_id = {}});
+  EXPECT_EQ(verifier_->verify(*bare, kNow)->subject, INT64_MAX);
+}
+
+// RFC 7515 appendix A.1: the signature holds, but its claims are not ours.
+TEST(Token, Rfc7515AppendixA1) {
+  constexpr auto kKeyText = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"sv;
+  std::string key(kKeyText.size() / 4 * 3 + 2, '\0');
+  key.resize(static_cast<size_t>(decode_base64url(kKeyText, reinterpret_cast<uint8_t*>(key.data()))));
+  ASSERT_EQ(key.size(), 64u);
+  auto verifier = TokenVerifier::create({.algorithm = TokenAlgorithm::kHs256, .bytes = key}, {});
+  ASSERT_TRUE(verifier.has_value());
+
+  std::string token =
+      "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
+      ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+      ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+  EXPECT_EQ((*verifier)->verify(token, 1'300'819'000).error(), TokenError::kWrongClaims);
+  token.back() = 'g';
+  EXPECT_EQ((*verifier)->verify(token, 1'300'819'000).error(), TokenError::kBadSignature);
+
+  // The same with what we ask for.
+  const std::string ours = token_of("{\"typ\":\"JWT\",\r\n \"alg\":\"HS256\"}",
+                                    "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true,"
+                                    "\"sub\":\"7\",\"role\":\"TELLER\"}",
+                                    key);
+  EXPECT_EQ((*verifier)->verify(ours, 1'300'819'000)->subject, 7);
+  EXPECT_EQ((*verifier)->verify(ours, 1'300'819'380 + kLeeway).error(), TokenError::kExpired);
+}
+
+TEST(Token, KeysAndLeewayAreBounded) {
+  const auto create = [](size_t bytes, int64_t leeway) {
+    return TokenVerifier::create({.algorithm = TokenAlgorithm::kHs256, .bytes = std::string(bytes, 'k')},
+                                 {.issuer = {}, .audience = {}, .leeway_seconds = leeway});
+  };
+  EXPECT_FALSE(create(0, 30).has_value());
+  EXPECT_FALSE(create(31, 30).has_value());
+  EXPECT_TRUE(create(32, 30).has_value());
+  EXPECT_TRUE(create(500, 0).has_value());
+  EXPECT_FALSE(create(32, -1).has_value());
+  EXPECT_TRUE(create(32, kTokenLeewayMax).has_value());
+  EXPECT_FALSE(create(32, kTokenLeewayMax + 1).has_value());
+  EXPECT_FALSE(sign_token({.algorithm = TokenAlgorithm::kHs256, .bytes = std::string(31, 'k')}, {}).has_value());
+}
+
+TEST_F(TokenTest, Forms) {
+  const std::string good = token_of(kHeader, claims(""));
+  const std::string header = encode_base64url(kHeader), payload = encode_base64url(claims(""));
+  const std::string signature = good.substr(good.rfind('.') + 1);
+  expect_good(good, "good");
+  const std::string kMalformed[] = {
+      "",
+      ".",
+      "..",
+      "...",
+      "....",
+      "a.b.c",
+      header,
+      header + "." + payload,
+      header + payload + signature,
+      header + "." + payload + "." + signature + ".",
+      "." + header + "." + payload + "." + signature,
+      header + "." + payload + "." + signature + "." + signature,
+      header + ".." + payload + "." + signature,
+      header + "." + payload + "..",  // five parts are a JWE
+      header + "." + payload + "." + signature + "=",
+      header + "." + payload + "." + signature + "\n",
+      header + "." + payload + ". " + signature,
+      " " + good,
+      "Bearer " + good,
+      "\0"s + good,
+      good + "\0"s,
+      "." + payload + "." + signature,
+      signed_text("." + payload),
+      signed_text(header + "."),
+      signed_text(header + "=." + payload),
+      signed_text(header + "." + payload + "="),
+      signed_text(header + "." + payload + "\n"),
+      signed_text(header + ". " + payload),
+      std::string(kTokenBytesMax + 1, 'a'),
+      token_of(kHeader, claims(R"(,"x":")" + std::string(kTokenBytesMax, 'x') + "\"")),
+  };
+  for (const std::string& token : kMalformed) expect(TokenError::kMalformed, token, token.substr(0, 300));
+
+  expect(TokenError::kBadSignature, header + "." + payload + ".", "empty signature");
+  expect(TokenError::kBadSignature, header + "." + payload + "." + signature.substr(0, 40), "30 bytes of it");
+  expect(TokenError::kBadSignature, header + "." + payload + "." + std::string(43, 'A'), "zeros");
+  expect(TokenError::kMalformed, header + "." + payload + "." + std::string(5'000, 'A'), "a very long signature");
+  expect(TokenError::kBadSignature, token_of(kHeader, claims(""), std::string(32, 'x')), "another key");
+  expect(TokenError::kBadSignature, token_of(kHeader, claims(""), kSecret.substr(0, 31)), "most of the key");
+  expect(TokenError::kBadSignature, token_of(kHeader, claims(""), ""), "no key");
+
+  // As long as it may be.
+  const std::string longest = claims(R"(,"x":")" + std::string(5'950, 'x') + "\"");
+  ASSERT_LE(token_of(kHeader, longest).size(), kTokenBytesMax);
+  expect_good(token_of(kHeader, longest), "long");
+}
+
+// Each of them correctly signed with our key, so only the header's words can refuse it.
+TEST_F(TokenTest, Headers) {
+  for (const std::string_view header :
+       {R"({"alg":"HS256"})"sv, R"({"typ":"JWT","alg":"HS256"})"sv, R"({"alg":"HS256","typ":"jwt"})"sv,
+        R"({"alg":"HS256","typ":"at+jwt"})"sv, R"({"alg":"HS256","typ":"AT+JWT"})"sv,
+        R"({"alg":"HS256","typ":"application/at+jwt"})"sv, R"({"alg":"HS256","typ":"application/jwt"})"sv,
+        R"( { "alg" : "HS256" , "kid" : "../../etc/passwd" , "cty":"x", "x5t":"y" } )"sv,
+        R"({"\u0061lg":"HS256"})"sv}) {
+    expect_good(token_of(header, claims("")), header);
+    expect_good(token_of(header, claims("")), header);  // from memory
+  }
+
+  for (const std::string_view header :
+       {R"({"alg":"none"})"sv, R"({"alg":"None"})"sv, R"({"alg":"NONE"})"sv, R"({"alg":"nOnE"})"sv, R"({"alg":""})"sv,
+        R"({"alg":"hs256"})"sv, R"({"alg":"Hs256"})"sv, R"({"alg":"HS256 "})"sv, R"({"alg":" HS256"})"sv,
+        R"({"alg":"HS256\u0000"})"sv, R"({"alg":"HS384"})"sv, R"({"alg":"HS512"})"sv, R"({"alg":"RS256"})"sv,
+        R"({"alg":"ES256"})"sv, R"({"alg":"EdDSA"})"sv, R"({"alg":"PS256"})"sv, R"({"alg":"HS256,none"})"sv}) {
+    expect(TokenError::kBadSignature, token_of(header, claims("")), header);
+    expect(TokenError::kBadSignature, encode_base64url(header) + "." + encode_base64url(claims("")) + ".", header);
+  }
+
+  const std::string_view kMalformed[] = {
+      "",
+      "{}",
+      "null",
+      "[]",
+      R"(["HS256"])",
+      R"("HS256")",
+      R"({"typ":"JWT"})",
+      R"({"ALG":"HS256"})",
+      R"({"Alg":"HS256"})",
+      R"({"alg":256})",
+      R"({"alg":null})",
+      R"({"alg":true})",
+      R"({"alg":["HS256"]})",
+      R"({"alg":{"HS256":1}})",
+      R"({"alg":"HS256","alg":"HS256"})",
+      R"({"alg":"none","alg":"HS256"})",
+      R"({"alg":"HS256","alg":"none"})",
+      R"({"alg":"HS256","\u0061lg":"none"})",
+      R"({"alg":"HS256","kid":"a","kid":"b"})",
+      R"({"alg":"HS256"}})",
+      R"({"alg":"HS256"},{})",
+      R"({"alg":"HS256",})",
+      R"({"alg":"HS256"} x)",
+      R"({"alg":"HS256")",
+      "{\"alg\":\"HS256\"}\0"sv,
+      "\xEF\xBB\xBF{\"alg\":\"HS256\"}",
+      "{\"alg\":\"HS256\",\"kid\":\"\xFF\"}",
+      R"({"alg":"HS256","crit":["exp"]})",
+      R"({"alg":"HS256","crit":[]})",
+      R"({"alg":"HS256","crit":null})",
+      R"({"alg":"HS256","crit":["b64"],"b64":false})",
+      R"({"alg":"HS256","\u0063rit":["x"]})",
+      R"({"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"}})",
+      R"({"alg":"HS256","jku":"https://evil.example/keys"})",
+      R"({"alg":"HS256","x5u":"https://evil.example/cert"})",
+      R"({"alg":"HS256","x5c":["MIIB"]})",
+      R"({"alg":"HS256","typ":"JWE"})",
+      R"({"alg":"HS256","typ":"JOSE"})",
+      R"({"alg":"HS256","typ":"dpop+jwt"})",
+      R"({"alg":"HS256","typ":""})",
+      R"({"alg":"HS256","typ":"application/"})",
+      R"({"alg":"HS256","typ":1})",
+      R"({"alg":"HS256","typ":null})",
+      R"({"alg":"HS256","typ":["JWT"]})",
+  };
+  for (const std::string_view header : kMalformed) {
+    expect(TokenError::kMalformed, token_of(header, claims("")), header);
+    expect_good(token_of(kHeader, claims("")), "a good one after it");
+  }
+}
+
+TEST_F(TokenTest, Claims) {
+  const std::string exp = std::to_string(kNow + 60);
+  const auto payload = [&](std::string_view text) {
+    std::string filled(text);
+    const size_t at = filled.find('@');
+    return at == std::string::npos ? filled : filled.replace(at, 1, exp);
+  };
+  for (const std::string_view text :
+       {R"({"sub":"7","role":"CUSTOMER","exp":@})", R"({"sub":7,"role":"TELLER","exp":@})",
+        R"({"user_id":7,"role":"ADMIN","exp":@})", R"({"user_id":"7","role":"ADMIN","exp":@})",
+        R"({"user_id":7,"sub":"7","role":"ADMIN","exp":@})", R"({"sub":7,"user_id":7,"role":"ADMIN","exp":@})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@.9})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"login_id":"x","jti":"y"})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"login_id":null,"jti":[],"x":{"y":[1,2,{"role":"ADMIN"}]}})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"aud":"anybody","iss":"anybody"})",
+        R"({"sub":"7","role":"CUSTOMER","exp":9223372036854775807})"}) {
+    expect_good(token_of(kHeader, payload(text)), text);
+  }
+
+  for (const std::string_view text :
+       {R"({})", R"({"role":"CUSTOMER","exp":@})", R"({"sub":"7","exp":@})", R"({"sub":"7","role":"CUSTOMER"})",
+        // subject
+        R"({"sub":"","role":"CUSTOMER","exp":@})", R"({"sub":"alice","role":"CUSTOMER","exp":@})",
+        R"({"sub":"0","role":"CUSTOMER","exp":@})", R"({"sub":0,"role":"CUSTOMER","exp":@})",
+        R"({"sub":"-7","role":"CUSTOMER","exp":@})", R"({"sub":-7,"role":"CUSTOMER","exp":@})",
+        R"({"sub":"+7","role":"CUSTOMER","exp":@})", R"({"sub":" 7","role":"CUSTOMER","exp":@})",
+        R"({"sub":"7 ","role":"CUSTOMER","exp":@})", R"({"sub":"07","role":"CUSTOMER","exp":@})",
+        R"({"sub":"7\u0000","role":"CUSTOMER","exp":@})", R"({"sub":7.0,"role":"CUSTOMER","exp":@})",
+        R"({"sub":7e0,"role":"CUSTOMER","exp":@})", R"({"sub":"9223372036854775808","role":"CUSTOMER","exp":@})",
+        R"({"sub":18446744073709551623,"role":"CUSTOMER","exp":@})", R"({"sub":null,"role":"CUSTOMER","exp":@})",
+        R"({"sub":true,"role":"CUSTOMER","exp":@})", R"({"sub":[7],"role":"CUSTOMER","exp":@})",
+        R"({"sub":{"id":7},"role":"CUSTOMER","exp":@})", R"({"sub":"7","user_id":8,"role":"CUSTOMER","exp":@})",
+        R"({"user_id":8,"sub":"7","role":"CUSTOMER","exp":@})",
+        R"({"user_id":7,"sub":"alice","role":"CUSTOMER","exp":@})",
+        // role
+        R"({"sub":"7","role":"","exp":@})", R"({"sub":"7","role":"customer","exp":@})",
+        R"({"sub":"7","role":"ROOT","exp":@})", R"({"sub":"7","role":null,"exp":@})",
+        R"({"sub":"7","role":["ADMIN"],"exp":@})", R"({"sub":"7","role":1,"exp":@})",
+        R"({"sub":"7","role":"CUSTOMER ","exp":@})", R"({"sub":"7","Role":"CUSTOMER","exp":@})",
+        // times
+        R"({"sub":"7","role":"CUSTOMER","exp":"@"})", R"({"sub":"7","role":"CUSTOMER","exp":null})",
+        R"({"sub":"7","role":"CUSTOMER","exp":true})", R"({"sub":"7","role":"CUSTOMER","exp":[]})",
+        R"({"sub":"7","role":"CUSTOMER","exp":1e12})", R"({"sub":"7","role":"CUSTOMER","exp":1.5E12})",
+        R"({"sub":"7","role":"CUSTOMER","exp":9223372036854775808})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"nbf":"0"})", R"({"sub":"7","role":"CUSTOMER","exp":@,"nbf":null})",
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"iat":"0"})", R"({"sub":"7","role":"CUSTOMER","exp":@,"iat":1e3})"}) {
+    expect(TokenError::kWrongClaims, token_of(kHeader, payload(text)), text);
+  }
+
+  for (const std::string_view text :
+       {""sv, "null"sv, "7"sv, "[]"sv, R"({"sub":"7","role":"CUSTOMER","exp":@)"sv,
+        R"({"sub":"7","role":"CUSTOMER","role":"ADMIN","exp":@})"sv,
+        R"({"sub":"7","role":"ADMIN","exp":@,"sub":"8"})"sv,
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"ex\u0070":99999999999})"sv,
+        R"({"sub":"7","role":"CUSTOMER","exp":@,"x":1,"x":1})"sv, R"({"sub":"7","role":"CUSTOMER","exp":@,"x":NaN})"sv,
+        R"({"sub":"7","role":"CUSTOMER","exp":@}{})"sv, "{\"sub\":\"7\",\"role\":\"CUSTOMER\",\"exp\":@}\0"sv,
+        "{\"sub\":\"7\",\"role\":\"CUSTOMER\",\"exp\":@,\"x\":\"\xFF\"}"sv}) {
+    expect(TokenError::kMalformed, token_of(kHeader, payload(text)), text);
+  }
+}
+
+TEST_F(TokenTest, Times) {
+  const auto with = [](const std::string& times) {
+    return token_of(kHeader, R"({"sub":"7","role":"TELLER",)" + times + "}");
+  };
+  // exp: good until the second before exp + leeway.
+  const std::string expiring = with("\"exp\":1000");
+  expect_good(expiring, "long before", INT64_MIN + 1000);
+  expect_good(expiring, "just before", 1000 + kLeeway - 1);
+  expect(TokenError::kExpired, expiring, "just after", 1000 + kLeeway);
+  expect(TokenError::kExpired, expiring, "long after", INT64_MAX);
+  EXPECT_EQ(verifier_->verify(expiring, 1000)->expires_at, 1000);
+  expect(TokenError::kExpired, with("\"exp\":1000.999"), "fraction cut off", 1000 + kLeeway);
+  expect(TokenError::kExpired, with("\"exp\":-5"), "before 1970", 1000);
+  expect(TokenError::kExpired, with("\"exp\":0"), "1970", 1000);
+  expect_good(with("\"exp\":9223372036854775807"), "no overflow", INT64_MAX - 1);
+  expect(TokenError::kExpired, with("\"exp\":-9223372036854775808"), "no underflow", 0);
+
+  for (const std::string claim : {"nbf", "iat"}) {
+    const std::string token = with("\"exp\":5000,\"" + claim + "\":1000");
+    expect(TokenError::kNotYetValid, token, claim, 1000 - kLeeway - 1);
+    expect(TokenError::kNotYetValid, token, claim, INT64_MIN);
+    expect_good(token, claim, 1000 - kLeeway);
+    expect_good(token, claim, 4999);
+    expect(TokenError::kExpired, token, claim, 5000 + kLeeway);
+    expect_good(with("\"exp\":5000,\"" + claim + "\":1000.7"), claim, 1000 - kLeeway);
+    expect_good(with("\"exp\":5000,\"" + claim + "\":-9223372036854775808"), claim, 0);
+    expect(TokenError::kNotYetValid, with("\"exp\":9223372036854775807,\"" + claim + "\":9223372036854775807"), claim);
+  }
+
+  const auto strict = verifier({.issuer = {}, .audience = {}, .leeway_seconds = 0});
+  EXPECT_TRUE(strict->verify(expiring, 999).has_value());
+  EXPECT_EQ(strict->verify(expiring, 1000).error(), TokenError::kExpired);
+
+  // A clock that steps back makes an expired token good again, not a future one: nothing is remembered.
+  expect(TokenError::kExpired, expiring, "after", 2000);
+  expect_good(expiring, "back again", 900);
+}
+
+TEST_F(TokenTest, IssuerAndAudience) {
+  verifier_ = verifier({.issuer = "https://auth.example", .audience = "transactions"});
+  const struct {
+    std::string_view more;
+    bool good;
+  } kTable[] = {
+      {R"(,"iss":"https://auth.example","aud":"transactions")", true},
+      {R"(,"iss":"https:\/\/auth.example","aud":"trans\u0061ctions")", true},
+      {R"(,"iss":"https://auth.example","aud":["transactions"])", true},
+      {R"(,"iss":"https://auth.example","aud":["a","transactions"])", true},
+      {R"(,"iss":"https://auth.example","aud":[ "transactions" , "b" ])", true},
+      {R"(,"iss":"https://auth.example","aud":["a\"]\\","trans\u0061ctions"])", true},
+      {R"(,"iss":"https://auth.example")", false},
+      {R"(,"aud":"transactions")", false},
+      {"", false},
+      {R"(,"iss":"https://auth.example/","aud":"transactions")", false},
+      {R"(,"iss":"HTTPS://auth.example","aud":"transactions")", false},
+      {R"(,"iss":"","aud":"transactions")", false},
+      {R"(,"iss":null,"aud":"transactions")", false},
+      {R"(,"iss":["https://auth.example"],"aud":"transactions")", false},
+      {R"(,"iss":"https://auth.example\u0000","aud":"transactions")", false},
+      {R"(,"iss":"https://auth.example","aud":"")", false},
+      {R"(,"iss":"https://auth.example","aud":"transaction")", false},
+      {R"(,"iss":"https://auth.example","aud":"transactions2")", false},
+      {R"(,"iss":"https://auth.example","aud":"Transactions")", false},
+      {R"(,"iss":"https://auth.example","aud":[])", false},
+      {R"(,"iss":"https://auth.example","aud":["a","b"])", false},
+      {R"(,"iss":"https://auth.example","aud":[["transactions"]])", false},
+      {R"(,"iss":"https://auth.example","aud":["transactions",1])", false},
+      {R"(,"iss":"https://auth.example","aud":["\"transactions\""])", false},
+      {R"(,"iss":"https://auth.example","aud":["a,transactions"])", false},
+      {R"(,"iss":"https://auth.example","aud":{"transactions":1})", false},
+      {R"(,"iss":"https://auth.example","aud":null)", false},
+      {R"(,"iss":"https://auth.example","aud":1)", false},
+  };
+  for (const auto& [more, good] : kTable) {
+    const std::string token = token_of(kHeader, claims(more));
+    if (good) {
+      expect_good(token, more);
+    } else {
+      expect(TokenError::kWrongClaims, token, more);
+    }
+  }
+}
+
+TEST_F(TokenTest, EveryTruncationIsRefused) {
+  const std::string token = token_of(kHeader, claims(""));
+  for (size_t length = 0; length < token.size(); ++length) {
+    EXPECT_FALSE(verifier_->verify(std::string_view(token).substr(0, length), kNow).has_value()) << length;
+    EXPECT_FALSE(verifier_->verify(std::string_view(token).substr(token.size() - length), kNow).has_value()) << length;
+  }
+  expect_good(token, "the whole");
+}
+
+// Also those of the last character of the signature, whose spare bits would otherwise give one token four spellings.
+TEST_F(TokenTest, EveryChangedCharacterIsRefused) {
+  const std::string token = token_of(kHeader, claims(""));
+  for (size_t i = 0; i < token.size(); ++i) {
+    std::string changed = token;
+    for (int byte = 0; byte < 256; ++byte) {
+      if (static_cast<char>(byte) == token[i]) continue;
+      changed[i] = static_cast<char>(byte);
+      ASSERT_FALSE(verifier_->verify(changed, kNow).has_value()) << i << ": " << changed;
+    }
+    std::string longer = token;
+    longer.insert(i, 1, token[i]);
+    ASSERT_FALSE(verifier_->verify(longer, kNow).has_value()) << longer;
+    std::string shorter = token;
+    shorter.erase(i, 1);
+    ASSERT_FALSE(verifier_->verify(shorter, kNow).has_value()) << shorter;
+  }
+  expect_good(token, "the whole");
+}
+
+// The header that is remembered is one that held: a token with another one is never read by it.
+TEST_F(TokenTest, RememberedHeaderIsNoWayAroundTheSignature) {
+  const std::string good = token_of(kHeader, claims(""));
+  expect_good(good, "good");
+  const std::string header = good.substr(0, good.find('.'));
+  expect(TokenError::kBadSignature, header + "." + encode_base64url(claims(R"(,"x":1)")) + good.substr(good.rfind('.')),
+         "another payload under it");
+  const std::string prefix = header.substr(0, header.size() - 4);
+  EXPECT_FALSE(verifier_->verify(signed_text(prefix + "." + encode_base64url(claims(""))), kNow).has_value());
+  EXPECT_FALSE(verifier_->verify(signed_text(header + "AAAA." + encode_base64url(claims(""))), kNow).has_value());
+}
+
+}  // namespace
+}  // namespace txn

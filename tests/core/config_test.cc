@@ -1,0 +1,390 @@
+#include "core/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "core/cpu.h"
+
+namespace txn {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr const char* kKey = "0123456789abcdef0123456789abcdef";  // 32 bytes
+
+std::vector<std::string> messages(const std::vector<Error>& errors) {
+  std::vector<std::string> result;
+  for (const Error& error : errors) result.push_back(error.message);
+  return result;
+}
+
+Settings load_flags(const SettingValues& flags) {
+  const auto settings = load_settings({flags, {}, {}});
+  EXPECT_TRUE(settings.has_value()) << (settings ? "" : settings.error().front().message);
+  return settings.value_or(Settings());
+}
+
+std::vector<std::string> errors_of(const SettingValues& environment) {
+  const auto settings = load_settings({{}, environment, {}});
+  return settings ? std::vector<std::string>() : messages(settings.error());
+}
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string_view content) {
+    path_ = (std::filesystem::temp_directory_path() / "txn-config-XXXXXX").string();
+    const int fd = mkstemp(path_.data());
+    EXPECT_GE(fd, 0);
+    EXPECT_EQ(write(fd, content.data(), content.size()), static_cast<ssize_t>(content.size()));
+    close(fd);
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// --- Table and defaults ----------------------------------------------------------------------------------------------
+
+TEST(SettingTable, NamesAreUniqueAndHaveFlags) {
+  std::set<std::string_view> names;
+  for (const SettingInfo& info : setting_infos()) {
+    EXPECT_TRUE(names.insert(info.name).second) << info.name;
+    EXPECT_FALSE(info.help.empty()) << info.name;
+    EXPECT_FALSE(info.allowed.empty()) << info.name;
+  }
+  EXPECT_EQ(flag_of_setting("DATABASE_POOL_MAX"), "--database-pool-max");
+}
+
+TEST(LoadSettings, DefaultsAreThoseOfTheContract) {
+  const Settings settings = load_flags({});
+  EXPECT_EQ(settings.service_host, "0.0.0.0");
+  EXPECT_EQ(settings.service_port, 8002);
+  EXPECT_EQ(settings.workers, usable_cpus());
+  EXPECT_EQ(settings.max_connections, 10000);
+  EXPECT_EQ(settings.database_url, "");
+  EXPECT_EQ(settings.database_host, "");
+  EXPECT_EQ(settings.database_port, 5432);
+  EXPECT_EQ(settings.database_name, "gdb_transactions");
+  EXPECT_EQ(settings.database_pool_min, 10);
+  EXPECT_EQ(settings.database_pool_max, 50);
+  EXPECT_EQ(settings.database_command_timeout, seconds(30));
+  EXPECT_EQ(settings.ledger_lanes, 1);
+  EXPECT_EQ(settings.ledger_queue_max, 4096);
+  EXPECT_EQ(settings.ledger_batch_max, 256);
+  EXPECT_EQ(settings.jwt_algorithm, JwtAlgorithm::kHs256);
+  EXPECT_EQ(settings.jwt_leeway, seconds(30));
+  EXPECT_EQ(settings.auth_missing_status, 403);
+  EXPECT_TRUE(settings.rate_limit_enabled);
+  EXPECT_EQ(settings.rate_limit_deposits, (RateLimitPolicy{50, seconds(3600)}));
+  EXPECT_EQ(settings.rate_limit_withdrawals, (RateLimitPolicy{30, seconds(3600)}));
+  EXPECT_EQ(settings.rate_limit_transfers, (RateLimitPolicy{20, seconds(3600)}));
+  EXPECT_EQ(settings.rate_limit_key, RateLimitKey::kIp);
+  EXPECT_EQ(settings.rate_limit_redis, std::nullopt);
+  EXPECT_THAT(settings.trusted_proxies, IsEmpty());
+  EXPECT_EQ(settings.log_level, LogThreshold::kInfo);
+  EXPECT_EQ(settings.log_dir, "./logs/transactions");
+  EXPECT_EQ(settings.log_max_bytes, 10 * 1024 * 1024);
+  EXPECT_EQ(settings.log_backup_count, 10);
+  EXPECT_THAT(settings.cors_allowed_origins, IsEmpty());
+  EXPECT_EQ(settings.drain_timeout, seconds(25));
+}
+
+// --- Precedence ------------------------------------------------------------------------------------------------------
+
+TEST(LoadSettings, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
+  const SettingValues file = {{"SERVICE_PORT", "1"}, {"WORKERS", "1"}, {"LEDGER_LANES", "2"}};
+  const SettingValues environment = {{"SERVICE_PORT", "2"}, {"WORKERS", "2"}};
+  const SettingValues flags = {{"SERVICE_PORT", "3"}};
+  const auto settings = load_settings({flags, environment, file});
+  ASSERT_TRUE(settings.has_value());
+  EXPECT_EQ(settings->service_port, 3);
+  EXPECT_EQ(settings->workers, 2);
+  EXPECT_EQ(settings->ledger_lanes, 2);
+}
+
+TEST(LoadSettings, AnInvalidValueIsReportedEvenIfAWeakerSourceHasAGoodOne) {
+  const auto settings = load_settings({{{"WORKERS", "none"}}, {{"WORKERS", "2"}}, {}});
+  ASSERT_FALSE(settings.has_value());
+  EXPECT_THAT(messages(settings.error()), ElementsAre("--workers: 'none' is not an integer from 1 to 256"));
+}
+
+TEST(Environment, OnlySettingsAreTakenAndEmptyOnesAreNotSet) {
+  const char* environment[] = {"PATH=/bin", "SERVICE_PORT=9000", "WORKERS=", "JWT_ISSUER=a=b", "ODD", nullptr};
+  const SettingValues expected = {{"SERVICE_PORT", "9000"}, {"JWT_ISSUER", "a=b"}};
+  EXPECT_EQ(settings_from_environment(environment), expected);
+}
+
+// --- The file of --config --------------------------------------------------------------------------------------------
+
+TEST(ConfigFile, ReadsLinesOfNameAndValue) {
+  const auto values = parse_config_text(
+      "# a comment\n"
+      "\n"
+      "SERVICE_PORT=9000\r\n"
+      "  LOG_DIR = /var/log/bank # not a comment \n"
+      "JWT_ISSUER=\"with blanks \"\n"
+      "JWT_AUDIENCE='it''s'\n"
+      "DATABASE_PASSWORD=a=b#c\n"
+      "TLS_KEY_FILE=",
+      "test.conf");
+  ASSERT_TRUE(values.has_value());
+  const SettingValues expected = {{"SERVICE_PORT", "9000"},       {"LOG_DIR", "/var/log/bank # not a comment"},
+                                  {"JWT_ISSUER", "with blanks "}, {"JWT_AUDIENCE", "it''s"},
+                                  {"DATABASE_PASSWORD", "a=b#c"}, {"TLS_KEY_FILE", ""}};
+  EXPECT_EQ(*values, expected);
+}
+
+TEST(ConfigFile, ReportsEveryBadLineByNumberAndNoSecret) {
+  const auto values = parse_config_text("SERVICE_PROT=1\nhunter2\nWORKERS=1\nWORKERS=2\n", "test.conf");
+  ASSERT_FALSE(values.has_value());
+  EXPECT_THAT(messages(values.error()),
+              ElementsAre("test.conf:1: there is no setting 'SERVICE_PROT'", "test.conf:2: not of the form NAME=value",
+                          "test.conf:4: WORKERS is given a second time"));
+}
+
+TEST(ConfigFile, AMissingFileIsNamed) {
+  const auto values = read_config_file("/nonexistent/service.conf");
+  ASSERT_FALSE(values.has_value());
+  EXPECT_THAT(messages(values.error()), ElementsAre("/nonexistent/service.conf: No such file or directory"));
+}
+
+// --- Secrets from files ----------------------------------------------------------------------------------------------
+
+TEST(SecretFiles, OneTrailingNewlineIsNotPartOfTheSecret) {
+  const TemporaryFile one("secret with blanks \n");
+  const TemporaryFile two("secret\n\n");
+  const TemporaryFile windows("secret\r\n");
+  EXPECT_EQ(load_flags({{"DATABASE_PASSWORD_FILE", one.path()}}).database_password, "secret with blanks ");
+  EXPECT_EQ(load_flags({{"PIN_SECRET_KEY_FILE", two.path()}}).pin_secret_key, "secret\n");
+  EXPECT_EQ(load_flags({{"JWT_SECRET_KEY_FILE", windows.path()}}).jwt_secret_key, "secret");
+}
+
+TEST(SecretFiles, TheDirectSettingWinsAtTheSameLevelOnly) {
+  const TemporaryFile file("from file");
+  const SettingValues both = {{"JWT_SECRET_KEY", "direct"}, {"JWT_SECRET_KEY_FILE", file.path()}};
+  EXPECT_EQ(load_settings({{}, both, {}})->jwt_secret_key, "direct");
+  EXPECT_EQ(load_settings({{{"JWT_SECRET_KEY_FILE", file.path()}}, {{"JWT_SECRET_KEY", "direct"}}, {}})->jwt_secret_key,
+            "from file");
+  EXPECT_EQ(load_settings({{}, {{"JWT_SECRET_KEY", "direct"}}, {{"JWT_SECRET_KEY_FILE", file.path()}}})->jwt_secret_key,
+            "direct");
+}
+
+TEST(SecretFiles, AnUnreadableOrEmptyFileIsAnError) {
+  const TemporaryFile empty("\n");
+  EXPECT_THAT(errors_of({{"JWT_SECRET_KEY_FILE", "/nonexistent/key"}}),
+              ElementsAre("JWT_SECRET_KEY_FILE from the environment: /nonexistent/key: No such file or directory"));
+  EXPECT_THAT(errors_of({{"JWT_SECRET_KEY_FILE", empty.path()}}), ElementsAre(HasSubstr("is empty")));
+}
+
+TEST(SecretFiles, BytesOfAnyKindMakeAKeyButNotAPassword) {
+  const TemporaryFile binary(std::string_view("a\0b", 3));
+  EXPECT_EQ(load_flags({{"JWT_SECRET_KEY_FILE", binary.path()}}).jwt_secret_key, std::string_view("a\0b", 3));
+  EXPECT_THAT(errors_of({{"DATABASE_PASSWORD_FILE", binary.path()}}),
+              ElementsAre("DATABASE_PASSWORD_FILE from the environment: must be text without NUL"));
+}
+
+// --- Values ----------------------------------------------------------------------------------------------------------
+
+TEST(LoadSettings, ReportsAllErrorsWithWhatIsAllowed) {
+  EXPECT_THAT(
+      errors_of({{"SERVICE_PORT", "70000"}, {"JWT_ALGORITHM", "none"}, {"RATE_LIMIT_DEPOSITS", "many"}}),
+      ElementsAre("SERVICE_PORT from the environment: '70000' is not an integer from 0 to 65535",
+                  "JWT_ALGORITHM from the environment: 'none' is not HS256, RS256, ES256 or EdDSA",
+                  "RATE_LIMIT_DEPOSITS from the environment: 'many' is not N/second, N/minute, N/hour or N/day with N "
+                  "from 1 to 1000000"));
+  EXPECT_THAT(errors_of({{"SERVICE_PROT", "1"}}),
+              ElementsAre("SERVICE_PROT from the environment: there is no such setting"));
+}
+
+TEST(LoadSettings, ErrorsNeverShowValuesThatMayHoldSecrets) {
+  for (const auto& [name, value] :
+       {std::pair("DATABASE_URL", "mysql:hunter2"), std::pair("RATE_LIMIT_STORAGE", "redis://:hunter2@:x/")}) {
+    const auto errors = errors_of({{name, value}});
+    ASSERT_EQ(errors.size(), 1u) << name;
+    EXPECT_THAT(errors[0], Not(HasSubstr("hunter2")));
+    EXPECT_THAT(errors[0], HasSubstr(name));
+  }
+}
+
+struct Case {
+  const char* name;
+  const char* value;
+};
+
+class AllowedValue : public testing::TestWithParam<Case> {};
+class RefusedValue : public testing::TestWithParam<Case> {};
+
+TEST_P(AllowedValue, IsTaken) { EXPECT_THAT(errors_of({{GetParam().name, GetParam().value}}), IsEmpty()); }
+TEST_P(RefusedValue, IsReportedByName) {
+  const auto errors = errors_of({{GetParam().name, GetParam().value}});
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0], HasSubstr(GetParam().name));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, AllowedValue,
+    testing::Values(Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
+                    Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "256"}, Case{"LEDGER_LANES", "8"},
+                    Case{"LEDGER_BATCH_MAX", "1024"}, Case{"DATABASE_URL", "postgresql://a:b@c/d"},
+                    Case{"DATABASE_URL", "postgres:///db?host=/tmp"}, Case{"DATABASE_URL", "host=/tmp dbname=x"},
+                    Case{"DATABASE_COMMAND_TIMEOUT", "500ms"}, Case{"DATABASE_COMMAND_TIMEOUT", "30"},
+                    Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
+                    Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
+                    Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
+                    Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
+                    Case{"ACCOUNT_SERVICE_URL", "https://[::1]:8001/health"},
+                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
+                    Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RefusedValue,
+    testing::Values(Case{"SERVICE_HOST", "localhost"}, Case{"SERVICE_HOST", "300.0.0.1"}, Case{"SERVICE_HOST", "[]"},
+                    Case{"SERVICE_PORT", "-1"}, Case{"SERVICE_PORT", "80 "}, Case{"SERVICE_PORT", "0x50"},
+                    Case{"SERVICE_PORT", "+80"}, Case{"WORKERS", "0"}, Case{"LEDGER_LANES", "9"},
+                    Case{"LEDGER_BATCH_MAX", "1025"}, Case{"LEDGER_QUEUE_MAX", "99999999999999999999"},
+                    Case{"DATABASE_PORT", "0"}, Case{"DATABASE_URL", "mysql://a"}, Case{"DATABASE_URL", "bank"},
+                    Case{"DATABASE_COMMAND_TIMEOUT", "0"}, Case{"DATABASE_COMMAND_TIMEOUT", "1.5s"},
+                    Case{"JWT_ALGORITHM", "hs256"}, Case{"JWT_ALGORITHM", "none"}, Case{"AUTH_MISSING_STATUS", "404"},
+                    Case{"RATE_LIMIT_ENABLED", "maybe"}, Case{"RATE_LIMIT_TRANSFERS", "0/hour"},
+                    Case{"RATE_LIMIT_TRANSFERS", "20/week"}, Case{"RATE_LIMIT_TRANSFERS", "20"},
+                    Case{"RATE_LIMIT_KEY", "account"}, Case{"RATE_LIMIT_STORAGE", "disk"},
+                    Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"}, Case{"TRUSTED_PROXIES", "10.0.0.0/33"},
+                    Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"}, Case{"LOG_MAX_BYTES", "1"},
+                    Case{"LOG_MAX_BYTES", "10MB"}, Case{"ACCOUNT_SERVICE_URL", "accounts:8001"},
+                    Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"}, Case{"ACCOUNT_SERVICE_URL", "http://a b/"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://a:0"}, Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
+                    Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
+                    Case{"DRAIN_TIMEOUT", "31"}, Case{"JWT_LEEWAY", "-1"}));
+
+TEST(LoadSettings, BracketsOfAnIpv6AddressAreDropped) {
+  EXPECT_EQ(load_flags({{"SERVICE_HOST", "[::1]"}}).service_host, "::1");
+}
+
+TEST(LoadSettings, PoolBoundsBelongTogether) {
+  EXPECT_EQ(load_flags({{"DATABASE_POOL_MAX", "5"}}).database_pool_min, 5);
+  EXPECT_THAT(errors_of({{"DATABASE_POOL_MIN", "6"}, {"DATABASE_POOL_MAX", "5"}}),
+              ElementsAre("DATABASE_POOL_MIN (6) is above DATABASE_POOL_MAX (5)"));
+}
+
+TEST(LoadSettings, CertificateAndKeyComeTogether) {
+  EXPECT_THAT(errors_of({{"TLS_CERT_FILE", "a"}}), ElementsAre(HasSubstr("TLS_KEY_FILE is missing")));
+  EXPECT_THAT(errors_of({{"TLS_KEY_FILE", "a"}}), ElementsAre(HasSubstr("TLS_CERT_FILE is missing")));
+  EXPECT_THAT(errors_of({{"TLS_CLIENT_CA_FILE", "a"}}), ElementsAre(HasSubstr("TLS_CERT_FILE is not set")));
+  EXPECT_THAT(errors_of({{"TLS_CERT_FILE", "a"}, {"TLS_KEY_FILE", "b"}, {"TLS_CLIENT_CA_FILE", "c"}}), IsEmpty());
+}
+
+TEST(Parsers, RateLimit) {
+  EXPECT_EQ(parse_rate_limit("5/second"), (RateLimitPolicy{5, seconds(1)}));
+  EXPECT_EQ(parse_rate_limit("5 / minute"), (RateLimitPolicy{5, seconds(60)}));
+  EXPECT_EQ(parse_rate_limit("1000000/day"), (RateLimitPolicy{1'000'000, seconds(86400)}));
+  EXPECT_EQ(parse_rate_limit("1000001/day"), std::nullopt);
+  EXPECT_EQ(parse_rate_limit("/day"), std::nullopt);
+  EXPECT_EQ(parse_rate_limit("5/hours"), std::nullopt);
+}
+
+TEST(Parsers, Cidr) {
+  const auto masked = parse_cidr("10.1.2.3/12");
+  ASSERT_TRUE(masked.has_value());
+  EXPECT_FALSE(masked->is_ipv6);
+  EXPECT_EQ(masked->prefix_length, 12);
+  EXPECT_EQ(masked->address[0], 10);
+  EXPECT_EQ(masked->address[1], 0);
+  EXPECT_EQ(masked->address[2], 0);
+  EXPECT_EQ(parse_cidr("10.0.0.0/12"), masked);
+  EXPECT_EQ(parse_cidr("192.0.2.1")->prefix_length, 32);
+  EXPECT_EQ(parse_cidr("2001:db8::/32"), parse_cidr("2001:db8:ffff::/32"));
+  EXPECT_EQ(parse_cidr("::/0")->prefix_length, 0);
+  EXPECT_EQ(parse_cidr("::1/129"), std::nullopt);
+  EXPECT_EQ(parse_cidr("10.0.0.0/"), std::nullopt);
+  EXPECT_EQ(parse_cidr(""), std::nullopt);
+}
+
+TEST(Parsers, RedisUrl) {
+  EXPECT_EQ(parse_redis_url("redis://cache"), (RedisAddress{"cache", 6379, 0, "", ""}));
+  EXPECT_EQ(parse_redis_url("redis://cache:7000/3"), (RedisAddress{"cache", 7000, 3, "", ""}));
+  EXPECT_EQ(parse_redis_url("redis://[::1]:7000"), (RedisAddress{"::1", 7000, 0, "", ""}));
+  EXPECT_EQ(parse_redis_url("redis://me:se@cret@cache/1"), (RedisAddress{"cache", 6379, 1, "me", "se@cret"}));
+  EXPECT_EQ(parse_redis_url("redis://cache/x"), std::nullopt);
+  EXPECT_EQ(parse_redis_url("rediss://cache"), std::nullopt);
+  EXPECT_EQ(parse_redis_url("redis://[cache]"), std::nullopt);
+}
+
+TEST(Parsers, Duration) {
+  EXPECT_EQ(parse_duration("30"), seconds(30));
+  EXPECT_EQ(parse_duration("30s"), seconds(30));
+  EXPECT_EQ(parse_duration("500ms"), milliseconds(500));
+  for (const char* text : {"", "s", "ms", "-1", "1m", "1 s", "1e3", "9223372036854775807"}) {
+    EXPECT_EQ(parse_duration(text), std::nullopt) << text;
+  }
+}
+
+TEST(Parsers, ByteCount) {
+  EXPECT_EQ(parse_byte_count("1048576"), 1 << 20);
+  EXPECT_EQ(parse_byte_count("10MiB"), 10 << 20);
+  EXPECT_EQ(parse_byte_count("2 GiB"), int64_t{2} << 30);
+  for (const char* text : {"", "MiB", "-1", "1kB", "9223372036854775807KiB"}) {
+    EXPECT_EQ(parse_byte_count(text), std::nullopt) << text;
+  }
+}
+
+// --- What serve asks for ---------------------------------------------------------------------------------------------
+
+TEST(ValidateForServe, WantsAKeyOf32Bytes) {
+  EXPECT_THAT(messages(validate_for_serve(load_flags({}))), ElementsAre(HasSubstr("JWT_SECRET_KEY is not set")));
+  const auto short_key = messages(validate_for_serve(load_flags({{"JWT_SECRET_KEY", "short key"}})));
+  EXPECT_THAT(short_key, ElementsAre("JWT_SECRET_KEY has 9 bytes, at least 32 are needed"));
+  EXPECT_THAT(validate_for_serve(load_flags({{"JWT_SECRET_KEY", kKey}})), IsEmpty());
+  EXPECT_THAT(messages(validate_for_serve(load_flags({{"JWT_SECRET_KEY", kKey}, {"PIN_SECRET_KEY", "abc"}}))),
+              ElementsAre("PIN_SECRET_KEY has 3 bytes, at least 32 are needed"));
+}
+
+TEST(ValidateForServe, PublicKeyAlgorithmsWantAPublicKeyAndAPinKey) {
+  const SettingValues algorithm = {{"JWT_ALGORITHM", "ES256"}};
+  EXPECT_EQ(validate_for_serve(load_flags(algorithm)).size(), 2u);
+  EXPECT_THAT(validate_for_serve(load_flags(
+                  {{"JWT_ALGORITHM", "ES256"}, {"JWT_PUBLIC_KEY_FILE", "key.pem"}, {"PIN_SECRET_KEY", kKey}})),
+              IsEmpty());
+}
+
+// --- Conninfo --------------------------------------------------------------------------------------------------------
+
+TEST(DatabaseConninfo, IsBuiltFromThePartsWithQuotes) {
+  EXPECT_EQ(database_conninfo(load_flags({})),
+            "port='5432' dbname='gdb_transactions' fallback_application_name='transactions-service'");
+  EXPECT_EQ(database_conninfo(load_flags({{"DATABASE_HOST", "db.example"},
+                                          {"DATABASE_PORT", "6432"},
+                                          {"DATABASE_USER", "bank user"},
+                                          {"DATABASE_PASSWORD", R"(it's \ secret)"},
+                                          {"DATABASE_NAME", "books"}})),
+            R"(host='db.example' port='6432' user='bank user' password='it\'s \\ secret' dbname='books' )"
+            "fallback_application_name='transactions-service'");
+}
+
+TEST(DatabaseConninfo, TakesTheUrlAsItIs) {
+  const auto of_url = [](const char* url) {
+    return database_conninfo(load_flags({{"DATABASE_URL", url}, {"DATABASE_HOST", "ignored"}}));
+  };
+  EXPECT_EQ(of_url("postgresql://u@h/d"), "postgresql://u@h/d?fallback_application_name=transactions-service");
+  EXPECT_EQ(of_url("postgres:///d?host=/tmp"),
+            "postgres:///d?host=/tmp&fallback_application_name=transactions-service");
+  EXPECT_EQ(of_url("host=/tmp dbname=d"), "host=/tmp dbname=d fallback_application_name=transactions-service");
+}
+
+}  // namespace
+}  // namespace txn

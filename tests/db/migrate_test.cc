@@ -1,0 +1,205 @@
+#include "db/migrate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "tests/support/private_postgres.h"
+
+namespace txn {
+namespace {
+
+using test::Database;
+using test::postgres;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Session connect(const Database& database) {
+  auto session = Session::connect(database.conninfo());
+  EXPECT_TRUE(session.has_value()) << (session ? "" : session.error().message);
+  return std::move(*session);
+}
+
+constexpr Migration kFirst = {1, "first", "aaaa", "CREATE TABLE one (id int); INSERT INTO one VALUES (1);"};
+constexpr Migration kSecond = {2, "second", "bbbb", "CREATE TABLE two (id int)"};
+constexpr Migration kBroken = {2, "broken", "cccc", "CREATE TABLE half (id int); SELECT 1 / 0"};
+
+TEST(Migrate, BringsAnEmptyDatabaseToTheNewestSchemaOnce) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  EXPECT_EQ(schema_version(session), 0);
+  ASSERT_FALSE(check_schema_version(session).has_value());
+  EXPECT_THAT(check_schema_version(session).error().message, HasSubstr("run `transactions-service migrate`"));
+
+  const auto first = migrate(session);
+  ASSERT_TRUE(first.has_value()) << first.error().message;
+  EXPECT_EQ(first->version, static_cast<int>(embedded_migrations().size()));
+  EXPECT_EQ(first->applied.size(), embedded_migrations().size());
+  EXPECT_TRUE(check_schema_version(session).has_value());
+
+  const auto second = migrate(session);
+  ASSERT_TRUE(second.has_value()) << second.error().message;
+  EXPECT_THAT(second->applied, IsEmpty());
+  EXPECT_EQ(database.value("SELECT string_agg(concat_ws(' ', privilege, daily_limit, transaction_limit), ', ' ORDER BY "
+                           "daily_limit) FROM transfer_limits"),
+            "BASIC 10000.00 5, SILVER 25000.00 10, GOLD 50000.00 25, PREMIUM 100000.00 50");
+}
+
+TEST(Migrate, SeveralAtOnceTakeTurns) {
+  const Database database = postgres().create_database("migrate");
+  std::vector<std::thread> replicas;
+  std::vector<Result<MigrationReport>> reports(8);
+  for (auto& report : reports) {
+    replicas.emplace_back([&database, &report] {
+      auto session = Session::connect(database.conninfo());
+      if (session) report = migrate(*session);
+    });
+  }
+  for (std::thread& replica : replicas) replica.join();
+
+  size_t applied = 0;
+  for (const auto& report : reports) {
+    ASSERT_TRUE(report.has_value()) << report.error().message;
+    EXPECT_EQ(report->version, static_cast<int>(embedded_migrations().size()));
+    applied += report->applied.size();
+  }
+  EXPECT_EQ(applied, embedded_migrations().size());
+}
+
+TEST(Migrate, AppliesWhatIsMissing) {
+  Session session = connect(postgres().create_database("migrate"));
+  const Migration one[] = {kFirst};
+  const Migration two[] = {kFirst, kSecond};
+  EXPECT_THAT(migrate(session, one)->applied, ElementsAre("1 first"));
+  EXPECT_THAT(migrate(session, two)->applied, ElementsAre("2 second"));
+  EXPECT_EQ(schema_version(session), 2);
+}
+
+TEST(Migrate, RefusesADatabaseThatIsNewer) {
+  Session session = connect(postgres().create_database("migrate"));
+  const Migration two[] = {kFirst, kSecond};
+  const Migration one[] = {kFirst};
+  ASSERT_TRUE(migrate(session, two).has_value());
+  const auto older = migrate(session, one);
+  ASSERT_FALSE(older.has_value());
+  EXPECT_THAT(older.error().message, HasSubstr("newer than this program"));
+
+  ASSERT_TRUE(session.run_script("INSERT INTO schema_migrations VALUES (1000, 'future', 'dddd')").has_value());
+  ASSERT_FALSE(check_schema_version(session).has_value());
+  EXPECT_THAT(check_schema_version(session).error().message, HasSubstr("run a newer release"));
+}
+
+TEST(Migrate, RefusesAMigrationThatWasEdited) {
+  Session session = connect(postgres().create_database("migrate"));
+  const Migration original[] = {kFirst};
+  Migration edited[] = {kFirst, kSecond};
+  edited[0].checksum = "eeee";
+  ASSERT_TRUE(migrate(session, original).has_value());
+  const auto refused = migrate(session, edited);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message, HasSubstr("migration 1 first is not the one that the database has seen"));
+  EXPECT_EQ(schema_version(session), 1);
+}
+
+TEST(Migrate, RefusesAHole) {
+  Session session = connect(postgres().create_database("migrate"));
+  const Migration two[] = {kFirst, kSecond};
+  ASSERT_TRUE(migrate(session, two).has_value());
+  ASSERT_TRUE(session.run_script("DELETE FROM schema_migrations WHERE version = 1").has_value());
+  const auto refused = migrate(session, two);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message, HasSubstr("has seen migration 2 but not 1"));
+}
+
+TEST(Migrate, AFailingMigrationLeavesNothingBehind) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  const Migration broken[] = {kFirst, kBroken};
+  const auto failed = migrate(session, broken);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_THAT(failed.error().message, HasSubstr("migration 2 broken: division by zero"));
+  EXPECT_EQ(schema_version(session), 1);
+  EXPECT_EQ(database.value("SELECT to_regclass('half') IS NULL"), "t");
+  EXPECT_EQ(database.value("SELECT count(*) FROM one"), "1");
+
+  // The lock is free again, and the session fit for use.
+  const Migration mended[] = {kFirst, kSecond};
+  Session other = connect(database);
+  EXPECT_THAT(migrate(other, mended)->applied, ElementsAre("2 second"));
+}
+
+// --- The ledger's own guards -----------------------------------------------------------------------------------------
+
+class LedgerSchema : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(migrate(session_).has_value()); }
+
+  // SQLSTATE and text of why `sql` is refused; "" when it is not.
+  std::string refusal(const std::string& sql) {
+    const auto done = session_.exec(sql);
+    return done ? "" : done.error().message;
+  }
+
+  Database database_ = postgres().create_database("schema");
+  Session session_ = connect(database_);
+};
+
+TEST_F(LedgerSchema, TheLogIsAppendOnly) {
+  constexpr const char* kDeposit =
+      "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, transaction_type, direction, "
+      "amount, balance_after, description) VALUES (2048, 1024, 1, 1, now(), 'DEPOSIT', 'CREDIT', 1, 1, '')";
+  EXPECT_EQ(refusal(kDeposit), "");
+  EXPECT_THAT(refusal("UPDATE transaction_logs SET amount = 2"), HasSubstr("append-only"));
+  EXPECT_THAT(refusal("DELETE FROM transaction_logs"), HasSubstr("append-only"));
+  EXPECT_THAT(refusal(kDeposit), HasSubstr("23505"));
+}
+
+TEST_F(LedgerSchema, RowsMustBeOfAPossibleKind) {
+  const auto insert = [](const char* leg, const char* type, const char* direction, const char* counterparty,
+                         const char* mode, const char* amount, const char* balance) {
+    return std::string(
+               "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, "
+               "description, transaction_type, direction, counterparty, transfer_mode, amount, balance_after) "
+               "SELECT 2 * n + ") +
+           leg + ", n, 7, n, now(), '', '" + type + "', '" + direction + "', " + counterparty + ", " + mode + ", " +
+           amount + ", " + balance + " FROM (SELECT coalesce(max(transaction_id), 0) + 1 AS n FROM transaction_logs) x";
+  };
+  EXPECT_EQ(refusal(insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "1")), "");
+  EXPECT_EQ(refusal(insert("0", "WITHDRAWAL", "DEBIT", "NULL", "NULL", "1", "0")), "");
+  EXPECT_EQ(refusal(insert("0", "TRANSFER", "DEBIT", "8", "'NEFT'", "1", "1")), "");
+  EXPECT_EQ(refusal(insert("1", "TRANSFER", "CREDIT", "8", "'CHEQUE'", "1", "1")), "");
+  const std::string impossible[] = {
+      insert("0", "DEPOSIT", "DEBIT", "NULL", "NULL", "1", "1"),
+      insert("1", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "1"),
+      insert("0", "DEPOSIT", "CREDIT", "8", "NULL", "1", "1"),
+      insert("0", "WITHDRAWAL", "DEBIT", "NULL", "'NEFT'", "1", "1"),
+      insert("0", "TRANSFER", "DEBIT", "7", "'NEFT'", "1", "1"),
+      insert("0", "TRANSFER", "DEBIT", "NULL", "'NEFT'", "1", "1"),
+      insert("0", "TRANSFER", "DEBIT", "8", "NULL", "1", "1"),
+      insert("0", "TRANSFER", "DEBIT", "8", "'CASH'", "1", "1"),
+      insert("1", "TRANSFER", "DEBIT", "8", "'NEFT'", "1", "1"),
+      insert("0", "GIFT", "DEBIT", "NULL", "NULL", "1", "1"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "0", "1"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "-0.01"),
+  };
+  for (const std::string& sql : impossible) EXPECT_THAT(refusal(sql), HasSubstr("23514")) << sql;
+}
+
+TEST_F(LedgerSchema, UpdatesOfMoneyStayHeapOnly) {
+  ASSERT_EQ(refusal("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
+                    "SELECT n, 1, 'GOLD', 100, 100, true FROM generate_series(1, 500) n"),
+            "");
+  ASSERT_EQ(refusal("UPDATE accounts SET balance = balance + 1, log_seq = log_seq + 1, usage_day = current_date, "
+                    "usage_amount = 1, usage_count = 1 WHERE account_number % 5 = 0"),
+            "");
+  ASSERT_EQ(refusal("SELECT pg_stat_force_next_flush()"), "");
+  EXPECT_EQ(database_.value("SELECT n_tup_upd || ' ' || n_tup_hot_upd FROM pg_stat_user_tables "
+                            "WHERE relname = 'accounts'"),
+            "100 100");
+}
+
+}  // namespace
+}  // namespace txn

@@ -1,0 +1,256 @@
+// What must stay true when things break: connections cut, PostgreSQL going away in several ways, the service told to
+// stop or killed. The clients keep on working through all of it and remember every answer; the audit afterwards holds
+// the answers against the books.
+
+#include <gmock/gmock.h>
+
+#include "tests/integration/answers.h"
+#include "tests/integration/bank.h"
+#include "tests/integration/load.h"
+
+namespace txn::test {
+namespace {
+
+using ::testing::IsEmpty;
+using StopMode = PrivatePostgres::StopMode;
+
+constexpr Milliseconds kLoadTimeout{30'000};
+constexpr Milliseconds kRecoveryTimeout{30'000};
+constexpr Milliseconds kDrainTimeout{30'000};  // the contract's bound for a graceful stop
+constexpr int kClients = 16;
+
+class Failure : public ::testing::Test {
+ protected:
+  static constexpr const char* kOpening = "1000.00";
+
+  void SetUp() override {
+    // Short, so that a test need not wait for the default of 30 s.
+    bank_ = std::make_unique<Bank>("failure", Settings{{"DATABASE_COMMAND_TIMEOUT", "3"}});
+    bank_->database().query("UPDATE transfer_limits SET daily_limit = 9999999999.99, transaction_limit = 1000000");
+    accounts_ = bank_->open_accounts(std::vector<AccountSpec>(5, {.balance = kOpening}));
+    for (const int64_t account : accounts_) openings_[account] = kOpening;
+  }
+  void TearDown() override {
+    EXPECT_TRUE(bank_->ledger_verifies());
+    bank_.reset();
+  }
+
+  Bank& bank() { return *bank_; }
+  uint16_t port() { return bank_->service().port(); }
+  LoadOptions load_options() { return {.ports = {port()}, .accounts = accounts_, .clients = kClients, .seed = 7}; }
+  const std::vector<int64_t>& accounts() const { return accounts_; }
+  const std::map<int64_t, std::string>& openings() const { return openings_; }
+
+ private:
+  std::unique_ptr<Bank> bank_;
+  std::vector<int64_t> accounts_;
+  std::map<int64_t, std::string> openings_;
+};
+
+std::map<std::string, int> tally(const std::vector<Attempt>& attempts) {
+  std::map<std::string, int> answers;
+  for (const Attempt& attempt : attempts) ++answers[std::to_string(attempt.status) + " " + attempt.error];
+  return answers;
+}
+
+// --- Connections -----------------------------------------------------------------------------------------------------
+
+TEST_F(Failure, HalfARequestIsNoRequest) {
+  Load load(load_options());
+  const std::string bytes =
+      format_request("POST", kDeposits, {{"Authorization", "Bearer " + teller()}, {"Content-Type", "application/json"}},
+                     deposit_body(accounts()[0], "1.00", R"(,"description":"never asked for to the end")"));
+  for (size_t i = 0; i < 200; ++i) {
+    RawClient client(port());
+    client.send(bytes.substr(0, bytes.size() - 1 - i % 100));
+    if (i % 2 == 0) client.reset();
+  }
+  EXPECT_TRUE(load.wait_for_successes(100, kLoadTimeout));
+  const auto attempts = load.stop();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+TEST_F(Failure, ARequestWhoseClientHasGoneIsAppliedOnceOrNotAtAll) {
+  Load load(load_options());
+  std::vector<Attempt> abandoned;
+  for (int i = 0; i < 200; ++i) {
+    Attempt attempt{.kind = Kind::kDeposit, .account = accounts()[0], .amount = 100 + i};
+    attempt.description = "abandoned-" + std::to_string(i);
+    attempt.error = "gone before the answer";
+    RawClient client(port());
+    client.send(format_request(
+        "POST", kDeposits, {{"Authorization", "Bearer " + teller()}, {"Content-Type", "application/json"}},
+        deposit_body(attempt.account, from_minor(attempt.amount), ",\"description\":\"" + attempt.description + "\"")));
+    if (i % 2 == 0) client.reset();
+    abandoned.push_back(std::move(attempt));
+  }
+  EXPECT_TRUE(load.wait_for_successes(100, kLoadTimeout));
+  auto attempts = load.stop();
+  attempts.insert(attempts.end(), abandoned.begin(), abandoned.end());
+  // What is in flight is finished before it ends, so afterwards nothing moves any more.
+  EXPECT_EQ(bank().service().terminate(), ExitStatus{});
+  bank().stop_service();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts), IsEmpty());
+}
+
+// --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+struct Outage {
+  const char* name;
+  void (*begin)();
+  void (*end)();
+};
+
+void PrintTo(const Outage& outage, std::ostream* out) { *out << outage.name; }
+
+class DatabaseOutage : public Failure, public ::testing::WithParamInterface<Outage> {};
+
+TEST_P(DatabaseOutage, IsToldAndSurvived) {
+  Load load(load_options());
+  ASSERT_TRUE(load.wait_for_successes(200, kLoadTimeout));
+  ServiceProcess& service = bank().service();
+
+  GetParam().begin();
+  // While it is away: probes say so, requests are refused at once and can be retried, the process lives.
+  EXPECT_TRUE(wait_until([&] { return !service.ready(); }, kRecoveryTimeout));
+  ApiClient client(port(), teller());
+  EXPECT_TRUE(is_problem(client.get("/readyz"), 503));
+  EXPECT_EQ(client.get("/livez").status, 200);
+  const HttpResponse health = client.get("/health");
+  ASSERT_TRUE(is_json(health));
+  EXPECT_EQ(health.json()["status"].text(), "degraded");
+  EXPECT_NE(health.json()["components"]["database"].text(), "healthy");
+  for (const HttpResponse& refused :
+       {client.post(kDeposits, deposit_body(accounts()[0], "1", R"(,"description":"refused")")),
+        client.get("/transaction-logs/" + std::to_string(accounts()[0]))}) {
+    EXPECT_TRUE(is_problem(refused, 503, "SERVICE_UNAVAILABLE"));
+    EXPECT_TRUE(refused.has("Retry-After")) << refused;
+  }
+  GetParam().end();
+
+  // It comes back by itself, for everybody.
+  EXPECT_TRUE(service.wait_until_ready(kRecoveryTimeout));
+  EXPECT_TRUE(load.wait_for_successes(200, kRecoveryTimeout));
+  EXPECT_EQ(client.get("/health").json()["status"].text(), "healthy");
+  const auto attempts = load.stop();
+  for (const auto& [answer, count] : tally(attempts)) {
+    EXPECT_TRUE(answer == "200 " || answer == "400 INSUFFICIENT_FUNDS" || answer == "404 ACCOUNT_NOT_FOUND" ||
+                answer == "503 SERVICE_UNAVAILABLE" || answer == "504 OUTCOME_UNKNOWN")
+        << answer << ", " << count << " times";
+  }
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+  EXPECT_TRUE(service.running());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Every, DatabaseOutage,
+    ::testing::Values(Outage{"FastStop", [] { postgres().stop(StopMode::kFast); }, [] { postgres().start(); }},
+                      Outage{"ImmediateStop", [] { postgres().stop(StopMode::kImmediate); },
+                             [] { postgres().start(); }},
+                      Outage{"KilledPostmaster", [] { postgres().kill_postmaster(); }, [] { postgres().start(); }}),
+    [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST_F(Failure, AFrozenDatabaseIsWaitedForNoLongerThanConfigured) {
+  Load load(load_options());
+  ASSERT_TRUE(load.wait_for_successes(200, kLoadTimeout));
+  postgres().freeze();
+  // 3 s are configured; the answers of all clients in hand must come, one way or the other.
+  EXPECT_TRUE(
+      wait_until([&] { return load.answers_with(503) + load.answers_with(504) >= kClients; }, kRecoveryTimeout));
+  EXPECT_EQ(ApiClient(port()).get("/livez").status, 200);
+  postgres().thaw();
+  EXPECT_TRUE(load.wait_for_successes(200, kRecoveryTimeout));
+  const auto attempts = load.stop();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+TEST_F(Failure, BackendsThatAreTerminatedAreReplaced) {
+  Load load(load_options());
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_TRUE(load.wait_for_successes(100, kLoadTimeout)) << round;
+    bank().database().query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
+        "pid <> pg_backend_pid()");
+  }
+  EXPECT_TRUE(load.wait_for_successes(100, kLoadTimeout));
+  const auto attempts = load.stop();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+TEST_F(Failure, AShortRestartIsAllThatAClientNotices) {
+  Load load(load_options());
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(load.wait_for_successes(200, kLoadTimeout));
+    postgres().restart(StopMode::kFast);
+  }
+  EXPECT_TRUE(load.wait_for_successes(200, kRecoveryTimeout));
+  const auto attempts = load.stop();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+// --- The service -----------------------------------------------------------------------------------------------------
+
+TEST_F(Failure, SigtermUnderLoadLosesNothing) {
+  for (int round = 0; round < 3; ++round) {
+    LoadOptions options = load_options();
+    options.clients = 32;
+    options.seed = static_cast<uint32_t>(100 + round);
+    const auto fresh = bank().open_accounts(std::vector<AccountSpec>(5, {.balance = kOpening}));
+    std::map<int64_t, std::string> fresh_openings;
+    for (const int64_t account : fresh) fresh_openings[account] = kOpening;
+    options.accounts = fresh;
+
+    Load load(options);
+    ASSERT_TRUE(load.wait_for_successes(300, kLoadTimeout));
+    EXPECT_EQ(bank().service().terminate(kDrainTimeout), ExitStatus{});
+    const auto attempts = load.stop();
+    bank().stop_service();
+    // Nothing in the books without an answer that says so: what was in flight was finished and answered.
+    EXPECT_THAT(audit(bank(), port(), fresh_openings, attempts, {.answers_may_be_lost = false}), IsEmpty());
+  }
+}
+
+TEST_F(Failure, SigtermFinishesARequestThatIsUnderWay) {
+  RawClient client(port());
+  const std::string bytes =
+      format_request("POST", kDeposits, {{"Authorization", "Bearer " + teller()}, {"Content-Type", "application/json"}},
+                     deposit_body(accounts()[0], "1.00"));
+  // Ten requests, and the signal before any answer has been read.
+  std::string ten;
+  for (int i = 0; i < 10; ++i) ten += bytes;
+  ASSERT_TRUE(client.send(ten));
+  bank().service().send_signal(SIGTERM);
+  int answered = 0;
+  for (HttpResponse response = client.read_response(); response.status != 0; response = client.read_response()) {
+    EXPECT_TRUE(response.status == 200 || response.status == 503) << response;
+    if (response.status == 200) ++answered;
+  }
+  EXPECT_EQ(client.wait_for_ending(Milliseconds(1'000)), RawClient::Ending::kEndOfStream) << "no reset over answers";
+  EXPECT_EQ(bank().service().wait_for_exit(kDrainTimeout), ExitStatus{});
+  EXPECT_EQ(bank().balance(accounts()[0]), from_minor(100'000 + 100 * answered));
+}
+
+TEST_F(Failure, KilledServiceHasKeptItsWord) {
+  Load load(load_options());
+  ASSERT_TRUE(load.wait_for_successes(300, kLoadTimeout));
+  bank().service().kill9();
+  const auto attempts = load.stop();
+  bank().stop_service();
+  EXPECT_THAT(audit(bank(), port(), openings(), attempts), IsEmpty());
+}
+
+TEST_F(Failure, OneReplicaDiesTheOtherGoesOn) {
+  ServiceProcess second(bank().settings());
+  LoadOptions options = load_options();
+  options.ports = {port(), second.port()};
+  Load load(options);
+  ASSERT_TRUE(load.wait_for_successes(200, kLoadTimeout));
+  bank().service().kill9();
+  EXPECT_TRUE(load.wait_for_successes(200, kLoadTimeout)) << "its locks must not stay";
+  const auto attempts = load.stop();
+  EXPECT_THAT(audit(bank(), second.port(), openings(), attempts), IsEmpty());
+  EXPECT_EQ(second.terminate(), ExitStatus{});
+}
+
+}  // namespace
+}  // namespace txn::test

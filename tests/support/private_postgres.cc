@@ -1,0 +1,300 @@
+#include "tests/support/private_postgres.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <stdexcept>
+
+namespace txn::test {
+
+namespace {
+
+constexpr Milliseconds kInitdbTimeout{60'000};
+constexpr Milliseconds kStartTimeout{60'000};
+constexpr Milliseconds kStopTimeout{30'000};
+constexpr const char* kSuperuser = "txn_superuser";
+
+// Settings that differ from PostgreSQL's defaults; durability is left as it is.
+constexpr std::string_view kSettings = R"(
+listen_addresses = ''
+max_connections = 200
+shared_buffers = 64MB
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_min_messages = warning
+log_line_prefix = '%m [%p] %u@%d '
+log_lock_waits = on
+)";
+
+std::string find_binaries() {
+  if (const char* chosen = std::getenv("TXN_POSTGRES_BIN")) return chosen;
+  // Debian keeps one directory a major version; the service is developed against 15.
+  for (const char* version : {"15", "16", "17", "18"}) {
+    const std::string path = std::string("/usr/lib/postgresql/") + version + "/bin";
+    if (::access((path + "/initdb").c_str(), X_OK) == 0) return path;
+  }
+  fatal("no PostgreSQL server found: install postgresql-15 or set TXN_POSTGRES_BIN");
+}
+
+std::optional<UnixUser> user_to_run_as() {
+  if (::geteuid() != 0) return std::nullopt;
+  const passwd* entry = ::getpwnam("postgres");
+  if (entry == nullptr) fatal("running as root and there is no user `postgres` to run the database as");
+  return UnixUser{entry->pw_uid, entry->pw_gid};
+}
+
+std::string random_tail() {
+  std::random_device random;
+  static constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::string tail;
+  for (int i = 0; i < 8; ++i) tail += kAlphabet[random() % (sizeof kAlphabet - 1)];
+  return tail;
+}
+
+struct ProcessStat {
+  char state = 'X';  // as in ps(1); X for a process that is not there
+  pid_t parent = 0;
+};
+
+ProcessStat stat_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const size_t after_name = line.rfind(')');  // the name may hold anything, blanks and parentheses included
+  ProcessStat stat;
+  if (after_name != std::string::npos) std::istringstream(line.substr(after_name + 1)) >> stat.state >> stat.parent;
+  return stat;
+}
+
+// A zombie holds no resources; who reaps orphans, and when, is the machine's business.
+bool is_gone(pid_t pid) {
+  const char state = stat_of(pid).state;
+  return state == 'X' || state == 'Z';
+}
+
+// Child processes of `parent`, from /proc.
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    if (name.empty() || !std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
+    const auto pid = static_cast<pid_t>(std::stol(name));
+    if (stat_of(pid).parent == parent) found.push_back(pid);
+  }
+  return found;
+}
+
+// Waits for the other end of the leash to close, which the kernel does when the test run dies, and cleans up.
+[[noreturn]] void janitor_main(int leash, const std::string& directory) {
+  ::setsid();
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(signal, SIG_IGN);
+  const int null_fd = ::open("/dev/null", O_RDWR);
+  for (int fd = 0; fd <= 2; ++fd) ::dup2(null_fd, fd);  // whoever reads the run's output must not wait for us
+  char byte = 0;
+  while (::read(leash, &byte, 1) < 0 && errno == EINTR) {
+  }
+  // The postmaster has been stopped, or is being stopped by its death signal, and writes a little longer.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::error_code error;
+    std::filesystem::remove_all(directory, error);
+    if (!std::filesystem::exists(directory, error)) break;
+    ::usleep(100'000);
+  }
+  ::_exit(0);
+}
+
+std::string quoted(const std::string& value) {
+  std::string text = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "'";
+}
+
+}  // namespace
+
+std::string Database::conninfo() const {
+  return "host=" + quoted(socket_directory_) + " port=5432 user=" + kSuperuser + " dbname=" + quoted(name_);
+}
+
+Rows Database::query(const std::string& sql) const {
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(
+      PQconnectdb((conninfo() + " connect_timeout=10 application_name=txn_test").c_str()), &PQfinish);
+  if (PQstatus(connection.get()) != CONNECTION_OK) throw std::runtime_error(PQerrorMessage(connection.get()));
+  PQsetNoticeProcessor(connection.get(), [](void*, const char*) {}, nullptr);
+  const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection.get(), sql.c_str()), &PQclear);
+  const ExecStatusType status = PQresultStatus(result.get());
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+    throw std::runtime_error(PQerrorMessage(connection.get()) + ("in: " + sql));
+  Rows rows(static_cast<size_t>(PQntuples(result.get())));
+  for (int row = 0; row < PQntuples(result.get()); ++row) {
+    for (int column = 0; column < PQnfields(result.get()); ++column)
+      rows[static_cast<size_t>(row)].emplace_back(PQgetvalue(result.get(), row, column));
+  }
+  return rows;
+}
+
+std::string Database::value(const std::string& sql) const {
+  const Rows rows = query(sql);
+  if (rows.size() != 1 || rows.front().size() != 1) throw std::runtime_error("not one value: " + sql);
+  return rows.front().front();
+}
+
+PrivatePostgres::PrivatePostgres() : binaries_(find_binaries()), user_(user_to_run_as()) {
+  // Short on purpose: a socket's path has room for 107 bytes.
+  char name[] = "/tmp/txn-pg-XXXXXX";
+  if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
+  directory_ = name;
+  if (user_ && ::chown(name, user_->uid, user_->gid) != 0) fatal(std::string("chown: ") + std::strerror(errno));
+
+  Pipe leash = Pipe::create();
+  janitor_ = ::fork();
+  if (janitor_ < 0) fatal(std::string("fork: ") + std::strerror(errno));
+  if (janitor_ == 0) {
+    leash.write_end.reset();
+    janitor_main(leash.read_end.get(), directory_);
+  }
+  janitor_leash_ = std::move(leash.write_end);
+
+  SpawnOptions initdb;
+  initdb.argv = {binaries_ + "/initdb",
+                 "--pgdata=" + directory_ + "/data",
+                 std::string("--username=") + kSuperuser,
+                 "--auth=trust",
+                 "--encoding=UTF8",
+                 "--locale=C.UTF-8",
+                 "--no-sync",
+                 "--no-instructions"};
+  initdb.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  initdb.directory = directory_;
+  initdb.user = user_;
+  const RunResult result = run_program(initdb, kInitdbTimeout);
+  if (!result.ok()) fatal("initdb: " + result.out + result.err);
+
+  std::ofstream(directory_ + "/data/postgresql.conf", std::ios::app)
+      << kSettings << "unix_socket_directories = '" << directory_ << "'\n";
+  // Members of this role have to give their password; the superuser never does, so the tests themselves always get in.
+  std::ofstream(directory_ + "/data/pg_hba.conf")
+      << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n";
+  start();
+  admin().query("CREATE ROLE with_password NOLOGIN");
+}
+
+PrivatePostgres::~PrivatePostgres() {
+  stop(StopMode::kImmediate);
+  janitor_leash_.reset();
+  ::waitpid(janitor_, nullptr, 0);
+}
+
+void PrivatePostgres::start() {
+  const UniqueFd log(::open((directory_ + "/server.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log) fatal(std::string("server.log: ") + std::strerror(errno));
+  SpawnOptions options;
+  options.argv = {binaries_ + "/postgres", "-D", directory_ + "/data"};
+  options.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  options.directory = directory_;
+  options.user = user_;
+  options.stdout_fd = log.get();
+  options.stderr_fd = log.get();
+  options.death_signal = SIGQUIT;  // immediate shutdown: takes its children along
+  postmaster_ = std::make_unique<ChildProcess>(options);
+  const bool up = wait_until(
+      [this] { return !postmaster_->running() || PQping(admin().conninfo().c_str()) == PQPING_OK; }, kStartTimeout);
+  if (!up || !postmaster_->running()) fatal("PostgreSQL does not start:\n" + this->log());
+}
+
+void PrivatePostgres::stop(StopMode mode) {
+  if (!postmaster_) return;
+  const std::vector<pid_t> below = children();
+  postmaster_->send_signal(mode == StopMode::kFast ? SIGINT : SIGQUIT);
+  postmaster_->send_signal(SIGCONT);
+  for (const pid_t pid : below) ::kill(pid, SIGCONT);
+  if (!postmaster_->wait_for(kStopTimeout)) postmaster_->kill_and_wait();
+  wait_until_gone(below);
+  postmaster_.reset();
+}
+
+void PrivatePostgres::restart(StopMode mode) {
+  stop(mode);
+  start();
+}
+
+void PrivatePostgres::kill_postmaster() {
+  const std::vector<pid_t> below = children();
+  postmaster_->kill_and_wait();
+  wait_until_gone(below);
+  postmaster_.reset();
+}
+
+void PrivatePostgres::freeze() {
+  // The postmaster first: after that no new children come.
+  postmaster_->send_signal(SIGSTOP);
+  for (const pid_t pid : children()) ::kill(pid, SIGSTOP);
+}
+
+void PrivatePostgres::thaw() {
+  for (const pid_t pid : children()) ::kill(pid, SIGCONT);
+  postmaster_->send_signal(SIGCONT);
+}
+
+Database PrivatePostgres::create_database(const std::string& name) {
+  const std::string full_name = name + "_" + random_tail();
+  admin().query("CREATE DATABASE " + full_name);
+  return Database(full_name, directory_);
+}
+
+void PrivatePostgres::create_role_with_password(const std::string& role, const std::string& password) {
+  // Superuser, so that it may use a schema that somebody else has made.
+  admin().query("CREATE ROLE " + role + " LOGIN SUPERUSER PASSWORD '" + password + "'; GRANT with_password TO " + role);
+}
+
+std::string PrivatePostgres::log() const {
+  std::ifstream file(directory_ + "/server.log", std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<pid_t> PrivatePostgres::children() const { return children_of(postmaster_->pid()); }
+
+// Until the last of them is gone the shared memory is in use, and the next start would be refused.
+void PrivatePostgres::wait_until_gone(const std::vector<pid_t>& pids) const {
+  const auto all_gone = [&pids] { return std::all_of(pids.begin(), pids.end(), is_gone); };
+  if (!wait_until(all_gone, kStopTimeout)) fatal("processes of the private PostgreSQL do not end");
+}
+
+namespace {
+
+std::unique_ptr<PrivatePostgres> shared_cluster;
+
+class ClusterEnvironment : public ::testing::Environment {
+ public:
+  void TearDown() override { shared_cluster.reset(); }
+};
+
+const ::testing::Environment* const kRegistered = ::testing::AddGlobalTestEnvironment(new ClusterEnvironment);
+
+}  // namespace
+
+PrivatePostgres& postgres() {
+  if (!shared_cluster) shared_cluster = std::make_unique<PrivatePostgres>();
+  return *shared_cluster;
+}
+
+}  // namespace txn::test

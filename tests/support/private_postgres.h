@@ -1,0 +1,85 @@
+// A PostgreSQL cluster of the test run's own: made with initdb in a temporary directory, reached through a Unix socket
+// in that directory and through nothing else, gone when the run ends however it ends.
+//
+// One cluster per test executable (initdb takes a second), one fresh database per suite or test. fsync stays on: tests
+// about durability would prove nothing without it. PostgreSQL refuses to run as root, so root drops to `postgres`.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/support/child_process.h"
+
+namespace txn::test {
+
+using Row = std::vector<std::string>;  // SQL NULL reads as ""
+using Rows = std::vector<Row>;
+
+// A database of the cluster, seen as the superuser. Connections are opened per call: it may be restarted in between.
+class Database {
+ public:
+  Database() = default;
+  Database(std::string name, std::string socket_directory)
+      : name_(std::move(name)), socket_directory_(std::move(socket_directory)) {}
+
+  const std::string& name() const { return name_; }
+  const std::string& socket_directory() const { return socket_directory_; }
+  std::string conninfo() const;  // for DATABASE_URL
+
+  // Rows of the last statement. Throws std::runtime_error with PostgreSQL's message.
+  Rows query(const std::string& sql) const;
+  // The one value of the one row.
+  std::string value(const std::string& sql) const;
+
+ private:
+  std::string name_;
+  std::string socket_directory_;
+};
+
+class PrivatePostgres {
+ public:
+  enum class StopMode { kFast, kImmediate };
+
+  PrivatePostgres();  // initdb and start; aborts the run when that fails
+  PrivatePostgres(const PrivatePostgres&) = delete;
+  ~PrivatePostgres();
+
+  void start();  // returns when it accepts connections
+  void stop(StopMode mode);
+  void restart(StopMode mode);
+  // kill -9 of the postmaster; returns when its children, which notice, are gone as well.
+  void kill_postmaster();
+  // SIGSTOP and SIGCONT of the postmaster and of every process below it.
+  void freeze();
+  void thaw();
+
+  // A new empty database. The name gets a random tail, so suites cannot meet by accident.
+  Database create_database(const std::string& name);
+  // A role that has to give `password` when it connects; everyone else is trusted on this socket.
+  void create_role_with_password(const std::string& role, const std::string& password);
+
+  const std::string& socket_directory() const { return directory_; }
+  pid_t postmaster_pid() const { return postmaster_->pid(); }
+  // Everything the server has logged so far.
+  std::string log() const;
+
+ private:
+  std::vector<pid_t> children() const;
+  void wait_until_gone(const std::vector<pid_t>& pids) const;
+  Database admin() const { return Database("postgres", directory_); }
+
+  std::string directory_;
+  std::string binaries_;
+  std::optional<UnixUser> user_;
+  std::unique_ptr<ChildProcess> postmaster_;
+  // A process that waits for this run to end, even by SIGKILL, and then removes the directory.
+  pid_t janitor_ = -1;
+  UniqueFd janitor_leash_;
+};
+
+// The cluster of this executable, started on first use and stopped after the last test. Main thread only.
+PrivatePostgres& postgres();
+
+}  // namespace txn::test

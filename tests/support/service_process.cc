@@ -1,0 +1,110 @@
+#include "tests/support/service_process.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "tests/support/json.h"
+#include "tests/support/jwt.h"
+#include "tests/support/raw_client.h"
+
+namespace txn::test {
+
+namespace {
+
+// Sanitized builds need several times as long.
+constexpr Milliseconds kStartTimeout{30'000};
+constexpr Milliseconds kReadyTimeout{30'000};
+
+SpawnOptions spawn_options(const std::vector<std::string>& args, const Settings& settings,
+                           const TempDirectory& directory) {
+  SpawnOptions options;
+  options.argv = {TXN_SERVICE_BINARY};
+  options.argv.insert(options.argv.end(), args.begin(), args.end());
+  options.directory = directory.path();
+  Settings environment = settings;
+  environment.try_emplace("PATH", "/usr/bin:/bin");
+  environment.try_emplace("HOME", directory.path());
+  environment.try_emplace("LOG_DIR", directory.path() + "/logs");
+  // How a sanitized binary is told what to do.
+  for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"}) {
+    if (const char* value = std::getenv(name)) environment.try_emplace(name, value);
+  }
+  for (const auto& [name, value] : environment) options.env.push_back(name + "=" + value);
+  return options;
+}
+
+std::optional<uint16_t> port_in(const std::string& line) {
+  if (line.empty() || line.front() != '{' || !Json::valid(line)) return std::nullopt;
+  const Json entry = Json::parse(line);
+  if (!entry.has("port") || !entry["port"].is_integer()) return std::nullopt;
+  const int64_t port = entry["port"].integer();
+  if (port <= 0 || port > UINT16_MAX) return std::nullopt;
+  return static_cast<uint16_t>(port);
+}
+
+}  // namespace
+
+Settings settings_for(const Database& database) {
+  return {{"DATABASE_URL", database.conninfo()},
+          {"JWT_SECRET_KEY", std::string(kJwtKey)},
+          {"RATE_LIMIT_ENABLED", "false"},
+          {"SERVICE_HOST", "127.0.0.1"},
+          {"SERVICE_PORT", "0"},
+          {"WORKERS", "2"}};
+}
+
+RunResult run_service(const std::vector<std::string>& args, const Settings& settings, Milliseconds timeout) {
+  const TempDirectory directory;
+  return run_program(spawn_options(args, settings, directory), timeout);
+}
+
+ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::string>& args, const std::string& host)
+    : host_(host) {
+  Pipe out = Pipe::create();
+  Pipe err = Pipe::create();
+  SpawnOptions options = spawn_options(args, settings, directory_);
+  options.stdout_fd = out.write_end.get();
+  options.stderr_fd = err.write_end.get();
+  stdout_ = std::make_unique<OutputCollector>(std::move(out.read_end));
+  stderr_ = std::make_unique<OutputCollector>(std::move(err.read_end));
+  process_ = std::make_unique<ChildProcess>(options);
+  out.write_end.reset();
+  err.write_end.reset();
+
+  // The object may not outlive a throwing constructor's members in the wrong order, so the process ends first.
+  const auto give_up = [this](const std::string& why) {
+    const auto status = process_->wait_for(Milliseconds(0));
+    process_->kill_and_wait();
+    stderr_->wait_for_end(Milliseconds(5'000));
+    throw std::runtime_error("the service " + why + (status ? " (it has ended)" : "") + "\n" + output());
+  };
+  const auto line =
+      stderr_->wait_for_line([](const std::string& text) { return port_in(text).has_value(); }, kStartTimeout);
+  if (!line) give_up("does not log its port");
+  port_ = *port_in(*line);
+  if (!wait_until_ready(kReadyTimeout)) give_up("does not become ready");
+}
+
+ServiceProcess::~ServiceProcess() { process_.reset(); }
+
+bool ServiceProcess::ready() {
+  RawClient client(port_, RawClient::Options{.host = host_});
+  return client.connected() &&
+         client.exchange(format_request("GET", "/readyz", {{"Connection", "close"}}), Milliseconds(5'000)).status ==
+             200;
+}
+
+bool ServiceProcess::wait_until_ready(Milliseconds timeout) {
+  return wait_until([this] { return !running() || ready(); }, timeout) && running();
+}
+
+std::optional<ExitStatus> ServiceProcess::terminate(Milliseconds timeout) {
+  send_signal(SIGTERM);
+  return process_->wait_for(timeout);
+}
+
+std::string ServiceProcess::output() const {
+  return "--- stdout:\n" + stdout_->text() + "\n--- stderr:\n" + stderr_->text();
+}
+
+}  // namespace txn::test
