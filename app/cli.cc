@@ -1,8 +1,12 @@
 #include "app/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <sstream>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/check.h"
 #include "core/concat.h"
@@ -92,6 +96,20 @@ void add_commands(CLI::App& app, CommandLine& line) {
   add_command(app, line, "verify-ledger", "audits the books", Command::kVerifyLedger);
 }
 
+// The arguments in reverse, as CLI11 wants them. It would give "--flag=" the next argument for a value; whoever writes
+// that means the empty one.
+std::vector<std::string> reversed_arguments(int argc, const char* const* argv) {
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const bool has_empty_value = argument.starts_with("--") && argument.find('=') == argument.size() - 1;
+    arguments.emplace_back(has_empty_value ? argument.substr(0, argument.size() - 1) : argument);
+    if (has_empty_value) arguments.emplace_back();
+  }
+  std::ranges::reverse(arguments);
+  return arguments;
+}
+
 EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {
   // CLI11 reports requests for help through its exceptions as well; exit() has the texts.
   std::ostringstream out;
@@ -157,7 +175,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* c
   add_commands(app, line);
   add_settings(app, line);
   try {
-    app.parse(argc, argv);
+    app.parse(reversed_arguments(argc, argv));
   } catch (const CLI::ParseError& error) {
     return std::unexpected(explain(app, error));
   }

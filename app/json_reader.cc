@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -189,6 +190,15 @@ UnescapedJson unescape_json(std::string_view text, char* out) {
   return result;
 }
 
+std::optional<int64_t> parse_json_int(std::string_view text) {
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  int64_t value = 0;
+  const auto [stop, error] = std::from_chars(begin, end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
 struct JsonReader::State {
   explicit State(size_t bytes_max) : capacity(bytes_max), buffer(new char[bytes_max + simdjson::SIMDJSON_PADDING]) {
     CHECK(parser.allocate(bytes_max) == simdjson::SUCCESS, "a reader's memory is there at start");
@@ -268,7 +278,8 @@ std::optional<JsonValue> JsonReader::State::read_value(value& next, size_t depth
   // Within the object something follows, if only its own brace.
   const char* following = nullptr;
   if (json.current_location().get(following)) return std::nullopt;
-  result.text = without_trailing_space({token.data(), static_cast<size_t>(following - token.data())});
+  const char* const first = token.data();
+  result.text = without_trailing_space({first, static_cast<size_t>(following - first)});
   return result;
 }
 

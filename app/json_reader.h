@@ -41,6 +41,9 @@ struct UnescapedJson {
 // output than input, and `out` may be where `text` stands.
 UnescapedJson unescape_json(std::string_view text, char* out);
 
+// The integer that all of `text` spells in decimal, a minus sign allowed; nothing for anything else or beyond 64 bits.
+std::optional<int64_t> parse_json_int(std::string_view text);
+
 // One per thread: owns the parser and the padded buffer, both allocated once.
 class JsonReader {
  public:

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -68,23 +67,15 @@ bool is_token_type(std::string_view typ) {
 // string is anything else too.
 int64_t subject_of(const JsonValue& value) {
   if (value.kind != JsonKind::kString && value.kind != JsonKind::kNumber) return 0;
-  const char* const end = value.text.data() + value.text.size();
-  int64_t subject = 0;
-  const auto [stop, error] = std::from_chars(value.text.data(), end, subject);
-  const bool whole = error == std::errc() && stop == end && !value.text.starts_with('0');
-  return whole && subject > 0 ? subject : 0;
+  const int64_t subject = parse_json_int(value.text).value_or(0);
+  return subject > 0 && !value.text.starts_with('0') ? subject : 0;
 }
 
 // Seconds of a NumericDate, its fraction cut off.
 std::optional<int64_t> seconds_of(const JsonValue& value) {
   if (value.kind != JsonKind::kNumber) return std::nullopt;
-  const size_t integer = value.text.find_first_of(".eE");
-  if (integer != std::string_view::npos && value.text.find_first_of("eE") != std::string_view::npos)
-    return std::nullopt;
-  const std::string_view digits = value.text.substr(0, integer);
-  int64_t seconds = 0;
-  if (std::from_chars(digits.data(), digits.data() + digits.size(), seconds).ec != std::errc()) return std::nullopt;
-  return seconds;
+  if (value.text.find_first_of("eE") != std::string_view::npos) return std::nullopt;
+  return parse_json_int(value.text.substr(0, value.text.find('.')));
 }
 
 // a + b, at the edges the nearest there is. `b` is a leeway: small and not negative.
@@ -244,9 +235,11 @@ std::expected<Principal, TokenError> TokenVerifier::read_claims(std::string_view
     } else if (key == "exp") {
       expires = seconds_of(value);
     } else if (key == "nbf") {
-      if (!(not_before = seconds_of(value))) return kWrong;
+      not_before = seconds_of(value);
+      if (!not_before) return kWrong;
     } else if (key == "iat") {
-      if (!(issued = seconds_of(value))) return kWrong;
+      issued = seconds_of(value);
+      if (!issued) return kWrong;
     } else if (key == "iss" && !policy_.issuer.empty()) {
       const size_t bytes = is_string ? unescape_json(value.text, text_.get()).length : 0;
       issuer_holds = is_string && std::string_view(text_.get(), bytes) == policy_.issuer;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -115,11 +114,9 @@ class Reading {
     const bool is_integer =
         value.kind == JsonKind::kNumber && value.text.find_first_of(".eE") == std::string_view::npos;
     if (!is_integer) return refuse(kNames[field], "must be an integer");
-    const char* const end = value.text.data() + value.text.size();
     // The reader has checked the numeral, so the only thing left to go wrong is its size.
-    if (std::from_chars(value.text.data(), end, to).ec != std::errc() || to < 1) {
-      refuse(kNames[field], "must be between 1 and 9223372036854775807");
-    }
+    to = parse_json_int(value.text).value_or(0);
+    if (to < 1) refuse(kNames[field], "must be between 1 and 9223372036854775807");
   }
 
   void take_amount(const JsonValue& value) {

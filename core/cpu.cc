@@ -100,7 +100,7 @@ std::optional<std::string> parse_cgroup_path(std::string_view proc_self_cgroup, 
     const size_t second_colon = line.find(':', first_colon + 1);
     if (second_colon == std::string_view::npos) continue;
     std::string_view controllers = line.substr(first_colon + 1, second_colon - first_colon - 1);
-    const std::string path(line.substr(second_colon + 1));
+    std::string path(line.substr(second_colon + 1));
     if (controllers == controller) return path;
     while (!controllers.empty()) {
       const size_t comma = std::min(controllers.find(','), controllers.size());

@@ -1,5 +1,7 @@
 #include "db/migrate.h"
 
+#include <tuple>
+
 #include "core/check.h"
 #include "core/concat.h"
 
@@ -85,7 +87,7 @@ Result<MigrationReport> migrate(Session& session, std::span<const Migration> mig
   }
   auto report = migrate_locked(session, migrations);
   // The lock also ends with the session, so a failure here changes nothing.
-  static_cast<void>(session.exec(kReleaseLock));
+  std::ignore = session.exec(kReleaseLock);
   return report;
 }
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include "core/check.h"
@@ -130,7 +131,7 @@ Result<void> Session::transaction(const std::function<Result<void>()>& body, con
   if (const auto begun = run_script(begin); !begun) return begun;
   if (auto done = body(); !done) {
     // Should this fail as well, the connection is gone and the server rolls back by itself.
-    static_cast<void>(run_script("ROLLBACK"));
+    std::ignore = run_script("ROLLBACK");
     return done;
   }
   const QueryRows rows(PQexec(connection_.get(), "COMMIT"));

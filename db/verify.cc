@@ -48,7 +48,8 @@ WITH legs AS (
     CASE WHEN a.balance IS NULL THEN ARRAY[format('%s log rows of an account that does not exist', f.row_count)]
     ELSE ARRAY[
       CASE WHEN a.balance <> a.opening_balance + coalesce(f.effect, 0) THEN
-        format('balance is %s, opening balance and log give %s', a.balance, a.opening_balance + coalesce(f.effect, 0)) END,
+        format('balance is %s, opening balance and log give %s', a.balance,
+               a.opening_balance + coalesce(f.effect, 0)) END,
       CASE WHEN a.balance < 0 OR a.opening_balance < 0 THEN
         format('balance %s, opening balance %s: below zero', a.balance, a.opening_balance) END,
       CASE WHEN a.log_seq <> coalesce(f.row_count, 0) OR a.log_seq <> coalesce(f.seq_max, 0) THEN

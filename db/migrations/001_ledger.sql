@@ -20,8 +20,8 @@ COMMENT ON TABLE transfer_limits IS 'What an account of each privilege may send 
 COMMENT ON COLUMN transfer_limits.daily_limit IS 'Sum of successful outgoing transfers of one UTC day';
 COMMENT ON COLUMN transfer_limits.transaction_limit IS 'Count of successful outgoing transfers of one UTC day';
 
--- Every movement updates its account's row, so these updates must stay heap-only (HOT): the pages keep room for the next
--- version of a row, and the primary key is the only index. Never index a column of this table that movements change.
+-- Every movement updates its account's row, so these updates must stay heap-only (HOT): the pages keep room for the
+-- next version of a row, and the primary key is the only index. Never index a column that movements change.
 CREATE TABLE accounts (
   account_number bigint PRIMARY KEY CHECK (account_number > 0),
   owner_id bigint NOT NULL,
@@ -37,15 +37,19 @@ CREATE TABLE accounts (
   pin_hash bytea CHECK (octet_length(pin_hash) = 32)
 ) WITH (fillfactor = 80);
 
-COMMENT ON TABLE accounts IS 'One row an account. Created and maintained by the account subcommands; moved only by the service';
+COMMENT ON TABLE accounts IS
+  'One row an account. Created and maintained by the account subcommands; moved only by the service';
 COMMENT ON COLUMN accounts.owner_id IS 'The subject of the tokens whose CUSTOMER role owns this account';
-COMMENT ON COLUMN accounts.balance IS 'opening_balance plus credits minus debits of the account''s log rows. Never set by hand: verify-ledger would tell';
+COMMENT ON COLUMN accounts.balance IS
+  'opening_balance plus credits minus debits of the account''s log rows. Never set by hand: verify-ledger would tell';
 COMMENT ON COLUMN accounts.opening_balance IS 'Balance at creation, before the first log row. Never changes';
 COMMENT ON COLUMN accounts.log_seq IS 'seq of the account''s newest log row, 0 when there is none';
-COMMENT ON COLUMN accounts.usage_day IS 'UTC day that usage_amount and usage_count are about; for any other day both are zero';
+COMMENT ON COLUMN accounts.usage_day IS
+  'UTC day that usage_amount and usage_count are about; for any other day both are zero';
 COMMENT ON COLUMN accounts.usage_amount IS 'Sum of successful outgoing transfers of usage_day';
 COMMENT ON COLUMN accounts.usage_count IS 'Count of successful outgoing transfers of usage_day';
-COMMENT ON COLUMN accounts.pin_hash IS 'HMAC-SHA-256 of account number and PIN under the server''s key; NULL: debits need no PIN';
+COMMENT ON COLUMN accounts.pin_hash IS
+  'HMAC-SHA-256 of account number and PIN under the server''s key; NULL: debits need no PIN';
 
 -- One row an account touched by a transaction: a deposit or withdrawal has one, a transfer two.
 --
@@ -92,8 +96,8 @@ COMMENT ON INDEX transaction_logs_pkey IS
 COMMENT ON INDEX transaction_logs_account_number_seq_key IS
   'Pages through an account''s log, newest first, by seq; and keeps two writers from using the same seq';
 
--- The service's role should have neither UPDATE nor DELETE on the log. Where one role does everything, and for operators
--- in a hurry, this says no as well; it costs an INSERT nothing.
+-- The service's role should have neither UPDATE nor DELETE on the log. Where one role does everything, and for
+-- operators in a hurry, this says no as well; it costs an INSERT nothing.
 CREATE FUNCTION transaction_logs_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION 'transaction_logs is append-only: % refused', TG_OP

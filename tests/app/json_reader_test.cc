@@ -248,8 +248,9 @@ TEST_F(JsonReaderTest, DepthIsBounded) {
   EXPECT_FALSE(reader_.read(nested(30'000)).has_value());
   EXPECT_FALSE(reader_.read("{\"a\":" + std::string(60'000, '[')).has_value());
 
-  std::string objects = "1";
-  for (size_t i = 0; i < 5'000; ++i) objects = "{\"a\":" + objects + "}";
+  std::string objects;
+  for (size_t i = 0; i < 5'000; ++i) objects += "{\"a\":";
+  objects += "1" + std::string(5'000, '}');
   EXPECT_FALSE(reader_.read(objects).has_value());
 }
 

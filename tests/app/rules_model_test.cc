@@ -83,8 +83,8 @@ class Model {
         {OutcomeCode::kAccountNotFound, [&] { return !exists(from) || (transfer && !exists(o.to_account)); }},
         {OutcomeCode::kForbidden,
          [&] {
-           return o.caller_role != Role::kTeller &&
-                  !(o.caller_role == Role::kCustomer && accounts.at(from).owner == o.caller_id);
+           const bool owns = o.caller_role == Role::kCustomer && accounts.at(from).owner == o.caller_id;
+           return o.caller_role != Role::kTeller && !owns;
          }},
         {OutcomeCode::kAccountNotActive,
          [&] { return !accounts.at(from).active || (transfer && !accounts.at(o.to_account).active); }},

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Deposits over HTTP against the same deposit by pgbench, in alternating rounds on one private cluster.
+
+Every round runs pgbench with each of --pgbench-clients and then the service; the best pgbench figure of a round is what
+the service is compared with. The machine's speed drifts, so the quotient of a round is what to quote, and of those the
+median. Afterwards `verify-ledger` audits what was written.
+
+  bench/compare/compare.py                       100,000 accounts, 64 connections, five rounds
+  bench/compare/compare.py --accounts 10         hot accounts
+  bench/compare/compare.py --workload mixed      deposits, withdrawals and transfers (pgbench still deposits only)
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVICE = ROOT / "build/release/transactions-service"
+PRIVATE_POSTGRES = ROOT / "deploy/dev/private-postgres.sh"
+FIRST_ACCOUNT = 100_001
+
+
+def run(*command, env=None):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, env=env).stdout
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="txn-bench-", dir="/var/tmp"))
+        self.postgres = self.folder / "postgres"
+        self.service = None
+        self.last_account = FIRST_ACCOUNT + options.accounts - 1
+
+    def start_database(self):
+        run(PRIVATE_POSTGRES, "start", self.postgres, *self.options.postgres)
+        admin = run(PRIVATE_POSTGRES, "conninfo", self.postgres).strip()
+        run("psql", admin, "-qXc", "CREATE DATABASE bench")
+        self.conninfo = admin.replace("dbname=postgres", "dbname=bench")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "DATABASE_"))} | {
+            "DATABASE_URL": self.conninfo,
+            "JWT_SECRET_KEY": "a key for benchmarks only, 32 bytes+",
+            "RATE_LIMIT_ENABLED": "false",
+            "LOG_DIR": str(self.folder / "logs"),
+            "SERVICE_HOST": "127.0.0.1",
+            "SERVICE_PORT": "0",
+        } | dict(setting.split("=", 1) for setting in self.options.service)
+        run(SERVICE, "migrate", env=self.env)
+        csv = self.folder / "accounts.csv"
+        with csv.open("w") as out:
+            out.write("account_number,owner_id,privilege,balance,is_active\n")
+            for number in range(FIRST_ACCOUNT, self.last_account + 1):
+                out.write(f"{number},{number},PREMIUM,1000000.00,true\n")
+        run(SERVICE, "account", "import", csv, env=self.env)
+        run("psql", self.conninfo, "-qXc",
+            "CREATE SEQUENCE pgbench_ids START 1000000000000 CACHE 32; VACUUM ANALYZE; CHECKPOINT")
+
+    def start_service(self):
+        self.log = (self.folder / "service.log").open("w+")
+        self.service = subprocess.Popen([SERVICE, "serve"], env=self.env, stderr=self.log)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            found = re.search(r'"port":(\d+)', (self.folder / "service.log").read_text())
+            if found:
+                self.url = f"http://127.0.0.1:{found[1]}"
+                break
+            time.sleep(0.05)
+        else:
+            sys.exit("the service did not start: " + (self.folder / "service.log").read_text())
+        while subprocess.run(["curl", "-sf", "-o", "/dev/null", self.url + "/readyz"]).returncode != 0:
+            if time.monotonic() > deadline:
+                sys.exit("the service did not become ready")
+            time.sleep(0.05)
+        self.token = run(SERVICE, "token", "--sub", "1", "--role", "TELLER", "--ttl", "86400", env=self.env).strip()
+
+    def pgbench(self, clients):
+        out = run("pgbench", "-n", "-M", "prepared", "-c", clients, "-j", 2, "-T", self.options.seconds,
+                  "-D", f"first={FIRST_ACCOUNT}", "-D", f"last={self.last_account}",
+                  "-f", ROOT / "bench/compare/deposit.sql", self.conninfo)
+        return float(re.search(r"tps = ([\d.]+) \(without", out)[1])
+
+    def wrk(self, seed):
+        env = os.environ | {"TOKEN": self.token, "WORKLOAD": self.options.workload, "SEED": str(seed),
+                            "ACCOUNTS_FIRST": str(FIRST_ACCOUNT), "ACCOUNTS": str(self.options.accounts)}
+        out = run("wrk", "-t", 1, "-c", self.options.connections, "-d", f"{self.options.seconds}s",
+                  "-s", ROOT / "bench/load/money.lua", self.url, env=env)
+        result = json.loads(out.strip().splitlines()[-1])
+        if result["socket_errors"]:
+            sys.exit(f"wrk had socket errors: {result}")
+        if result["not_200"] and self.options.workload == "deposits":
+            sys.exit(f"wrk had answers other than 200: {result}")
+        result["per_second"] = result["requests"] / (result["duration_us"] / 1e6)
+        return result
+
+    def rounds(self):
+        self.wrk(0)  # warms both up, not counted
+        rows = []
+        for number in range(1, self.options.rounds + 1):
+            pgbench = {clients: self.pgbench(clients) for clients in self.options.pgbench_clients}
+            best = max(pgbench.values())
+            http = self.wrk(number)
+            rows.append({"pgbench": pgbench, "best": best, "http": http, "ratio": http["per_second"] / best})
+            print(f"round {number}: pgbench {best:8.0f}/s   service {http['per_second']:8.0f}/s   "
+                  f"ratio {rows[-1]['ratio']:.2f}   P50 {http['p50_us'] / 1000:.2f} ms   "
+                  f"P95 {http['p95_us'] / 1000:.2f} ms   P99 {http['p99_us'] / 1000:.2f} ms", flush=True)
+        return rows
+
+    def stop(self):
+        if self.service and self.service.poll() is None:
+            self.service.send_signal(signal.SIGTERM)
+            self.service.wait(30)
+        subprocess.run([PRIVATE_POSTGRES, "remove", self.postgres], capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=5, help="of each run")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--accounts", type=int, default=100_000)
+    parser.add_argument("--workload", choices=["deposits", "mixed"], default="deposits")
+    parser.add_argument("--pgbench-clients", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--postgres", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the server")
+    parser.add_argument("--service", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the service")
+    parser.add_argument("--json", type=pathlib.Path, help="where to write the figures")
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    if not SERVICE.exists():
+        sys.exit(f"{SERVICE} is missing; make build makes it")
+    bench = Bench(options)
+    try:
+        bench.start_database()
+        bench.start_service()
+        rows = bench.rounds()
+        median = lambda pick: statistics.median(pick(row) for row in rows)
+        print(f"median of {len(rows)}: pgbench {median(lambda r: r['best']):.0f}/s, "
+              f"service {median(lambda r: r['http']['per_second']):.0f}/s, ratio {median(lambda r: r['ratio']):.2f}, "
+              f"P50 {median(lambda r: r['http']['p50_us']) / 1000:.2f} ms, "
+              f"P95 {median(lambda r: r['http']['p95_us']) / 1000:.2f} ms, "
+              f"P99 {median(lambda r: r['http']['p99_us']) / 1000:.2f} ms")
+        print(run(SERVICE, "verify-ledger", env=bench.env).strip().splitlines()[-1])
+        if options.json:
+            options.json.write_text(json.dumps({"options": {k: str(v) for k, v in vars(options).items()}, "rounds": rows},
+                                               indent=1))
+    finally:
+        bench.stop()
+
+
+if __name__ == "__main__":
+    main()
