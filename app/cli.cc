@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <sstream>
 #include <string_view>
@@ -35,6 +36,21 @@ void add_settings(CLI::App& app, CommandLine& line) {
   }
 }
 
+// CLI11's own reading of integers takes the nearest one for what does not fit, which for an account number is another
+// account. `target` is an int64_t or an optional one.
+template <class Target>
+CLI::Option* add_integer(CLI::App& app, const char* name, Target& target, const char* help) {
+  const auto parse = [&target](const CLI::results_t& values) {
+    const std::string& text = values.front();
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return false;
+    target = value;
+    return true;
+  };
+  return app.add_option(name, parse, help)->type_name("INT");
+}
+
 CLI::App* add_command(CLI::App& parent, CommandLine& line, const char* name, const char* help, Command command) {
   CLI::App* subcommand = parent.add_subcommand(name, help);
   subcommand->fallthrough();
@@ -53,23 +69,23 @@ void add_account_commands(CLI::App& app, CommandLine& line) {
   AccountCreateOptions& create = line.account_create;
   CLI::App* create_command =
       add_command(*account, line, "create", "creates an account, active", Command::kAccountCreate);
-  create_command->add_option("--account-number", create.account_number, "above zero")->required();
-  create_command->add_option("--owner-id", create.owner_id, "subject of its owner's tokens")->required();
+  add_integer(*create_command, "--account-number", create.account_number, "above zero")->required();
+  add_integer(*create_command, "--owner-id", create.owner_id, "subject of its owner's tokens")->required();
   create_command->add_option("--privilege", create.privilege, kPrivilegeHelp)->required();
   create_command->add_option("--balance", create.balance, "opening balance, like 250.00")->required();
   create_command->add_option("--pin", create.pin, kPinHelp);
 
   CLI::App* show_command = add_command(*account, line, "show", "shows an account", Command::kAccountShow);
-  show_command->add_option("ACCOUNT_NUMBER", line.account_show.account_number)->required();
+  add_integer(*show_command, "ACCOUNT_NUMBER", line.account_show.account_number, "the account")->required();
   show_command->add_flag("--json", line.account_show.as_json, "as one JSON object");
 
   AccountSetOptions& set = line.account_set;
   CLI::App* set_command = add_command(*account, line, "set", "changes an account; balances move through the log only",
                                       Command::kAccountSet);
-  set_command->add_option("ACCOUNT_NUMBER", set.account_number)->required();
+  add_integer(*set_command, "ACCOUNT_NUMBER", set.account_number, "the account")->required();
   set_command->add_option("--is-active", set.is_active, "true or false");
   set_command->add_option("--privilege", set.privilege, kPrivilegeHelp);
-  set_command->add_option("--owner-id", set.owner_id, "subject of its owner's tokens");
+  add_integer(*set_command, "--owner-id", set.owner_id, "subject of its owner's tokens");
   CLI::Option* pin = set_command->add_option("--pin", set.pin, kPinHelp);
   set_command->add_flag("--no-pin", set.no_pin, "debits need no PIN any more")->excludes(pin);
 
@@ -88,9 +104,9 @@ void add_commands(CLI::App& app, CommandLine& line) {
   add_account_commands(app, line);
 
   CLI::App* token = add_command(app, line, "token", "prints a signed token, for development", Command::kToken);
-  token->add_option("--sub", line.token.subject, "subject, an integer [1]");
+  add_integer(*token, "--sub", line.token.subject, "subject, an integer [1]");
   token->add_option("--role", line.token.role, "CUSTOMER, TELLER or ADMIN [CUSTOMER]");
-  token->add_option("--ttl", line.token.ttl_seconds, "seconds until it expires [3600]");
+  add_integer(*token, "--ttl", line.token.ttl_seconds, "seconds until it expires [3600]");
 
   add_command(app, line, "check-config", "checks settings and database, one line a finding", Command::kCheckConfig);
   add_command(app, line, "verify-ledger", "audits the books", Command::kVerifyLedger);

@@ -173,11 +173,11 @@ void Connection::start_exchange() {
   Exchange& exchange = new_exchange();
   exchange.request_id_ = server_.request_ids_.choose(request);
   exchange.http_minor_ = request.http_minor;
-  exchange.keep_alive_ = request.keep_alive;
+  exchange.keep_alive_ = request.keep_alive && !over_limit_;
   exchange.head_only_ = request.method == Method::kHead;
   exchange.is_safe_ = is_safe_method(request.method);
   if (!exchange.is_safe_) ++unsafe_count_;
-  if (!request.keep_alive) stop_reading_requests();
+  if (!exchange.keep_alive_) stop_reading_requests();
   if (over_limit_) {
     server_.service_.on_bad_request(exchange, 503, "Too many connections.");
     return;

@@ -73,8 +73,9 @@ std::string_view find_status_line(int status) {
 }
 
 bool is_clean_value(std::string_view value) {
-  const char* end = value.data() + value.size();
-  return find_control(value.data(), end) == end;
+  const char* const begin = value.data();
+  const char* const end = begin + value.size();
+  return find_control(begin, end) == end;
 }
 
 bool is_clean_name(std::string_view name) {

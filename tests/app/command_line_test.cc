@@ -79,9 +79,17 @@ TEST(CommandLine, HelpAndVersionEndWell) {
 
 TEST(CommandLine, WhatCannotBeMeantIsAUsageError) {
   const std::vector<const char*> cases[] = {
-      {"sreve"},         {"--no-such-flag"},          {"account"},
-      {"account", "x"},  {"account", "show"},         {"account", "show", "99999999999999999999"},
-      {"migrate", "up"}, {"token", "--ttl", "later"}, {"account", "set", "1", "--pin", "1234", "--no-pin"},
+      {"sreve"},
+      {"--no-such-flag"},
+      {"account"},
+      {"account", "x"},
+      {"account", "show"},
+      {"account", "show", "9223372036854775808"},
+      {"migrate", "up"},
+      {"token", "--sub", "1x"},
+      {"token", "--sub", "1.0"},
+      {"token", "--ttl", "later"},
+      {"account", "set", "1", "--pin", "1234", "--no-pin"},
   };
   for (const auto& arguments : cases) {
     const auto line = parse(arguments);

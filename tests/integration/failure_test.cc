@@ -114,7 +114,9 @@ TEST_P(DatabaseOutage, IsToldAndSurvived) {
   // While it is away: probes say so, requests are refused at once and can be retried, the process lives.
   EXPECT_TRUE(wait_until([&] { return !service.ready(); }, kRecoveryTimeout));
   ApiClient client(port(), teller());
-  EXPECT_TRUE(is_problem(client.get("/readyz"), 503));
+  const HttpResponse probe = client.get("/readyz");
+  EXPECT_EQ(probe.status, 503);
+  EXPECT_TRUE(has_common_headers(probe));
   EXPECT_EQ(client.get("/livez").status, 200);
   const HttpResponse health = client.get("/health");
   ASSERT_TRUE(is_json(health));
@@ -175,6 +177,19 @@ TEST_F(Failure, BackendsThatAreTerminatedAreReplaced) {
   EXPECT_TRUE(load.wait_for_successes(100, kLoadTimeout));
   const auto attempts = load.stop();
   EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+TEST_F(Failure, TheDatabaseMayComeAfterTheService) {
+  postgres().stop(StopMode::kFast);
+  ServiceProcess early(bank().settings(), {"serve"}, "127.0.0.1", ServiceProcess::WaitFor::kPort);
+  EXPECT_FALSE(early.ready());
+  ApiClient client(early.port(), teller());
+  EXPECT_TRUE(is_problem(client.post(kDeposits, deposit_body(accounts()[0], "1")), 503, "SERVICE_UNAVAILABLE"));
+  postgres().start();
+  EXPECT_TRUE(early.wait_until_ready(kRecoveryTimeout));
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(accounts()[0], "1"))));
+  EXPECT_EQ(bank().balance(accounts()[0]), "1001.00");
+  EXPECT_EQ(early.terminate(), ExitStatus{});
 }
 
 TEST_F(Failure, AShortRestartIsAllThatAClientNotices) {

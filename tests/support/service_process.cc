@@ -58,7 +58,8 @@ RunResult run_service(const std::vector<std::string>& args, const Settings& sett
   return run_program(spawn_options(args, settings, directory), timeout);
 }
 
-ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::string>& args, const std::string& host)
+ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::string>& args, const std::string& host,
+                               WaitFor wait_for)
     : host_(host) {
   Pipe out = Pipe::create();
   Pipe err = Pipe::create();
@@ -82,7 +83,7 @@ ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::
       stderr_->wait_for_line([](const std::string& text) { return port_in(text).has_value(); }, kStartTimeout);
   if (!line) give_up("does not log its port");
   port_ = *port_in(*line);
-  if (!wait_until_ready(kReadyTimeout)) give_up("does not become ready");
+  if (wait_for == WaitFor::kReadiness && !wait_until_ready(kReadyTimeout)) give_up("does not become ready");
 }
 
 ServiceProcess::~ServiceProcess() { process_.reset(); }

@@ -27,9 +27,12 @@ RunResult run_service(const std::vector<std::string>& args, const Settings& sett
 // `transactions-service serve` (or other args). Start it from the main thread.
 class ServiceProcess {
  public:
-  // Returns when it has logged its port and /readyz says 200; throws std::runtime_error with its output otherwise.
+  enum class WaitFor { kPort, kReadiness };
+
+  // Returns when it has logged its port and, unless told otherwise, /readyz says 200; throws std::runtime_error with
+  // its output when that does not happen.
   explicit ServiceProcess(const Settings& settings, const std::vector<std::string>& args = {"serve"},
-                          const std::string& host = "127.0.0.1");
+                          const std::string& host = "127.0.0.1", WaitFor wait_for = WaitFor::kReadiness);
   ServiceProcess(const ServiceProcess&) = delete;
   ~ServiceProcess();  // SIGKILL when it still runs
 

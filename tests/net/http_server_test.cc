@@ -1,0 +1,421 @@
+// The HTTP server on the real ring and real sockets, with a service made for the test: what connections do under
+// pipelining, cuts, floods, starvation and drain. What the product answers is tested in tests/integration.
+#include "net/http_server.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+#include <functional>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "net/listen.h"
+#include "tests/support/raw_client.h"
+
+namespace txn {
+namespace {
+
+using test::format_request;
+using test::HttpResponse;
+using test::RawClient;
+using std::chrono::milliseconds;
+
+// Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released.
+class TestService final : public HttpService {
+ public:
+  explicit TestService(Loop& loop) : loop_(loop) {}
+  ~TestService() { EXPECT_TRUE(held_.empty()); }
+
+  void on_request(Exchange& exchange) override {
+    ++requests;
+    const std::string path(exchange.request().path);
+    if (path.starts_with("/later/")) {
+      tasks_.spawn(answer_later(exchange, std::stoll(path.substr(7)), path));
+    } else if (path.starts_with("/big/")) {
+      answer(exchange, std::string(std::stoul(path.substr(5)), 'b'));
+    } else if (path == "/hold") {
+      held_.push_back(&exchange);
+    } else {
+      answer(exchange, path + " " + std::string(exchange.request().body));
+    }
+  }
+  void on_bad_request(Exchange& exchange, int status, std::string_view detail) override {
+    exchange.respond({.status = status, .content_type = "text/plain", .body = detail});
+  }
+  void release_held() {
+    for (Exchange* exchange : std::exchange(held_, {})) answer(*exchange, "held");
+  }
+  size_t held() const { return held_.size(); }
+  Scope& tasks() { return tasks_; }
+
+  std::atomic<int> requests{0};
+
+ private:
+  static void answer(Exchange& exchange, const std::string& body) {
+    exchange.respond({.content_type = "text/plain", .body = body});
+  }
+  Task<void> answer_later(Exchange& exchange, int64_t after_ms, std::string body) {
+    co_await loop_.sleep_for(after_ms * kNanosPerMilli);
+    answer(exchange, body);
+  }
+
+  Loop& loop_;
+  Scope tasks_;
+  std::vector<Exchange*> held_;
+};
+
+// A server on a thread of its own. do_on_loop() runs something over there and waits for it.
+class ServerThread {
+ public:
+  explicit ServerThread(HttpServerOptions options = {}, RingOptions ring = {}) {
+    auto listeners = open_listeners("127.0.0.1", 0, 1);
+    EXPECT_TRUE(listeners.has_value());
+    port_ = listeners->port;
+    std::promise<void> started;
+    auto ready = started.get_future();
+    thread_ = std::thread([this, options, ring, socket = listeners->sockets[0], &started] {
+      SystemClock clock;
+      Loop loop(std::move(*Ring::create(ring)), clock);
+      TestService service(loop);
+      HttpServer server(loop, service, options);
+      loop_ = &loop;
+      service_ = &service;
+      server_ = &server;
+      server.start(socket);
+      started.set_value();
+      Scope scope;
+      scope.spawn(stop_when_drained(loop, service, server));
+      loop.run();
+    });
+    ready.wait();
+  }
+  ~ServerThread() {
+    begin_drain();
+    thread_.join();
+  }
+
+  void do_on_loop(const std::function<void()>& action) {
+    struct Action final : Message {
+      void run() override {
+        (*action)();
+        done.set_value();
+      }
+      const std::function<void()>* action = nullptr;
+      std::promise<void> done;
+    } message;
+    message.action = &action;
+    auto done = message.done.get_future();
+    loop_->post(message);
+    done.wait();
+  }
+  void begin_drain() {
+    if (draining_) return;
+    draining_ = true;
+    do_on_loop([this] {
+      service_->release_held();
+      server_->begin_drain();
+      wanted_ = true;
+      if (waiter_) std::exchange(waiter_, nullptr).resume();
+    });
+  }
+  template <class Value>
+  Value ask(const std::function<Value()>& question) {
+    Value value{};
+    do_on_loop([&] { value = question(); });
+    return value;
+  }
+  // Until `condition`, asked on the loop, holds.
+  bool eventually(const std::function<bool()>& condition) {
+    for (int i = 0; i < 2000; ++i) {
+      if (ask<bool>(condition)) return true;
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    return false;
+  }
+
+  uint16_t port() const { return port_; }
+  TestService& service() { return *service_; }
+  HttpServer& server() { return *server_; }
+  pthread_t handle() { return thread_.native_handle(); }
+
+ private:
+  Task<void> stop_when_drained(Loop& loop, TestService& service, HttpServer& server) {
+    struct Wanted {
+      ServerThread& self;
+      bool await_ready() const { return self.wanted_; }
+      void await_suspend(std::coroutine_handle<> handle) const { self.waiter_ = handle; }
+      void await_resume() const {}
+    };
+    co_await Wanted{*this};
+    co_await server.drained();
+    co_await service.tasks().join();
+    loop.stop();
+  }
+
+  uint16_t port_ = 0;
+  Loop* loop_ = nullptr;
+  TestService* service_ = nullptr;
+  HttpServer* server_ = nullptr;
+  bool wanted_ = false;
+  bool draining_ = false;
+  std::coroutine_handle<> waiter_;
+  std::thread thread_;
+};
+
+TEST(HttpServer, AnswersAndKeepsTheConnection) {
+  ServerThread server;
+  RawClient client(server.port());
+  for (int i = 0; i < 3; ++i) {
+    const HttpResponse response = client.exchange(format_request("POST", "/now", {}, "body"));
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(response.body, "/now body");
+  }
+}
+
+// Later requests finish first; answers keep the order of the requests.
+TEST(HttpServer, PipelinedSafeRequestsRunTogetherAndAnswerInOrder) {
+  ServerThread server;
+  RawClient client(server.port());
+  std::string requests;
+  for (int i = 0; i < 50; ++i) requests += format_request("GET", "/later/" + std::to_string(i % 5 == 0 ? 60 : 1));
+  const auto start = std::chrono::steady_clock::now();
+  ASSERT_TRUE(client.send(requests));
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(client.read_response().body, i % 5 == 0 ? "/later/60" : "/later/1") << i;
+  // Ten of 60 ms one after the other would take 600.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(500));
+}
+
+TEST(HttpServer, AnUnsafeRequestWaitsForTheOnesBeforeIt) {
+  ServerThread server;
+  RawClient client(server.port());
+  ASSERT_TRUE(client.send(format_request("GET", "/hold") + format_request("POST", "/now", {}, "x") +
+                          format_request("GET", "/now")));
+  ASSERT_TRUE(server.eventually([&] { return server.service().held() == 1; }));
+  EXPECT_EQ(server.service().requests, 1);
+  server.do_on_loop([&] { server.service().release_held(); });
+  EXPECT_EQ(client.read_response().body, "held");
+  EXPECT_EQ(client.read_response().body, "/now x");
+  EXPECT_EQ(client.read_response().body, "/now ");
+}
+
+TEST(HttpServer, OneByteASegmentGivesTheSameAnswers) {
+  ServerThread server;
+  RawClient client(server.port());
+  std::string requests;
+  for (int i = 0; i < 5; ++i) requests += format_request("POST", "/now", {}, "byte by byte");
+  ASSERT_TRUE(client.send_byte_by_byte(requests));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.read_response().body, "/now byte by byte");
+}
+
+TEST(HttpServer, AHalfClosedClientStillGetsItsAnswers) {
+  ServerThread server;
+  RawClient client(server.port());
+  ASSERT_TRUE(client.send(format_request("GET", "/later/50") + format_request("GET", "/now")));
+  client.half_close();
+  EXPECT_EQ(client.read_response().body, "/later/50");
+  EXPECT_EQ(client.read_response().body, "/now ");
+  EXPECT_EQ(client.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+}
+
+TEST(HttpServer, AClientThatLeavesEarlyLeavesNothingBehind) {
+  ServerThread server;
+  {
+    RawClient client(server.port());
+    ASSERT_TRUE(client.send(format_request("GET", "/hold")));
+    ASSERT_TRUE(server.eventually([&] { return server.service().held() == 1; }));
+    client.reset();
+  }
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 0; }));
+  EXPECT_EQ(server.ask<size_t>([&] { return server.server().exchange_count(); }), 1u);
+  server.do_on_loop([&] { server.service().release_held(); });
+  ASSERT_TRUE(server.eventually([&] { return server.server().exchange_count() == 0; }));
+}
+
+// The kernel reuses descriptor numbers at once; nobody may get what was meant for another.
+TEST(HttpServer, ManyShortConnectionsGetNoForeignBytes) {
+  ServerThread server;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 1000; ++i) {
+        RawClient client(server.port());
+        const std::string name = std::to_string(t) + "-" + std::to_string(i);
+        ASSERT_TRUE(client.send(format_request("POST", "/now", {}, name)));
+        if (i % 3 == 0) {
+          client.reset();
+          continue;
+        }
+        EXPECT_EQ(client.read_response().body, "/now " + name);
+        if (i % 3 == 1) client.reset();
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 0; }));
+}
+
+// Four receive buffers for 200 connections that all talk: nobody starves.
+TEST(HttpServer, StarvedReceivesGoOn) {
+  ServerThread server({}, {.buffer_count = 4, .buffer_size = 512});
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 200; ++i) clients.emplace_back(server.port());
+  for (int round = 0; round < 5; ++round) {
+    for (auto& client : clients)
+      ASSERT_TRUE(client.send(format_request("POST", "/now", {}, std::string(1500, 'x'))));
+    for (auto& client : clients) EXPECT_EQ(client.read_response().body.size(), 1505u);
+  }
+  EXPECT_GT(server.ask<uint64_t>([&] { return server.server().counters().starved; }), 0u);
+}
+
+int64_t cpu_time_ns(pthread_t thread) {
+  clockid_t clock = 0;
+  timespec time{};
+  if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &time) != 0) return 0;
+  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
+}
+
+TEST(HttpServer, StarvationAndIdlenessDoNotSpin) {
+  ServerThread server({}, {.buffer_count = 4, .buffer_size = 512});
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 50; ++i) clients.emplace_back(server.port());
+  for (auto& client : clients) ASSERT_TRUE(client.send(format_request("POST", "/now", {}, std::string(3000, 'x'))));
+  for (auto& client : clients) EXPECT_EQ(client.read_response().status, 200);
+  const int64_t before = cpu_time_ns(server.handle());
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_LT(cpu_time_ns(server.handle()) - before, 50 * kNanosPerMilli);
+}
+
+// A reader that does not read is not answered into memory without end, and does not hold up others.
+TEST(HttpServer, ASlowReaderIsPausedAndGetsEverythingInTheEnd) {
+  ServerThread server;
+  RawClient slow(server.port(), {.receive_buffer = 4096});
+  constexpr int kRequests = 200;
+  std::thread writer([&] {
+    std::string requests;
+    for (int i = 0; i < kRequests; ++i) requests += format_request("GET", "/big/65536");
+    EXPECT_TRUE(slow.send(requests));
+  });
+  RawClient other(server.port());
+  EXPECT_EQ(other.exchange(format_request("GET", "/now")).status, 200);
+  writer.join();
+  std::this_thread::sleep_for(milliseconds(100));
+  // The socket takes some megabytes at most; the rest has not even been asked for.
+  EXPECT_LT(server.service().requests, kRequests);
+  for (int i = 0; i < kRequests; ++i) ASSERT_EQ(slow.read_response().body.size(), 65536u) << i;
+}
+
+// Bytes that came while an answer was awaited, more than is taken ahead.
+TEST(HttpServer, AFloodBehindASlowRequestIsTakenPieceByPiece) {
+  ServerThread server;
+  RawClient client(server.port());
+  ASSERT_TRUE(client.send(format_request("POST", "/hold", {}, "x")));
+  constexpr int kRequests = 3000;
+  std::thread writer([&] {
+    std::string requests;
+    for (int i = 0; i < kRequests; ++i) requests += format_request("POST", "/now", {}, std::string(500, 'y'));
+    EXPECT_TRUE(client.send(requests));
+  });
+  ASSERT_TRUE(server.eventually([&] { return server.service().held() == 1; }));
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_EQ(server.service().requests, 1);
+  server.do_on_loop([&] { server.service().release_held(); });
+  EXPECT_EQ(client.read_response().body, "held");
+  for (int i = 0; i < kRequests; ++i) ASSERT_EQ(client.read_response().body.size(), 505u) << i;
+  writer.join();
+}
+
+TEST(HttpServer, SlowHeadsAndBodiesAreTimedOutAndIdleConnectionsClosed) {
+  const HttpServerOptions options{.head_timeout_ns = 200 * kNanosPerMilli,
+                                  .body_timeout_ns = 300 * kNanosPerMilli,
+                                  .idle_timeout_ns = 600 * kNanosPerMilli};
+  ServerThread server(options);
+  RawClient head(server.port()), body(server.port()), idle(server.port()), drip(server.port());
+  ASSERT_TRUE(head.send("GET /now HTTP/1.1\r\nHost: a\r\nX-"));
+  ASSERT_TRUE(body.send("POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123"));
+  std::thread dripping([&] {
+    // A byte now and then does not buy time.
+    for (int i = 0; i < 20 && drip.send(i == 0 ? "GET / HTTP/1.1\r\nX: " : "y"); ++i)
+      std::this_thread::sleep_for(milliseconds(50));
+  });
+  EXPECT_EQ(head.read_response().status, 408);
+  EXPECT_EQ(head.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  EXPECT_EQ(body.read_response().status, 408);
+  EXPECT_EQ(drip.read_response().status, 408);
+  dripping.join();
+  EXPECT_EQ(idle.wait_for_ending(milliseconds(5000)), RawClient::Ending::kEndOfStream);
+}
+
+// An error that closes is readable although more bytes were on their way: no reset over unread data.
+TEST(HttpServer, AClosingErrorReachesAClientThatKeepsSending) {
+  ServerThread server;
+  RawClient client(server.port());
+  ASSERT_TRUE(client.send("POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n" + std::string(70'000, 'z')));
+  EXPECT_EQ(client.read_response().status, 413);
+  EXPECT_EQ(client.wait_for_ending(milliseconds(5000)), RawClient::Ending::kEndOfStream);
+}
+
+TEST(HttpServer, ConnectionsAboveTheLimitAreToldSo) {
+  ServerThread server({.max_connections = 2});
+  RawClient first(server.port()), second(server.port());
+  EXPECT_EQ(first.exchange(format_request("GET", "/now")).status, 200);
+  EXPECT_EQ(second.exchange(format_request("GET", "/now")).status, 200);
+  RawClient third(server.port());
+  const HttpResponse refused = third.exchange(format_request("GET", "/now"));
+  EXPECT_EQ(refused.status, 503);
+  first.close();
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() < 2; }));
+  RawClient fourth(server.port());
+  EXPECT_EQ(fourth.exchange(format_request("GET", "/now")).status, 200);
+}
+
+TEST(HttpServer, AcceptingRecoversWhenDescriptorsComeFree) {
+  ServerThread server;
+  RawClient before(server.port());
+  EXPECT_EQ(before.exchange(format_request("GET", "/now")).status, 200);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  // A client whose own descriptor is there, while the process may open no further one for the server.
+  const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  rlimit none = limit;
+  none.rlim_cur = 3;
+  setrlimit(RLIMIT_NOFILE, &none);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(server.port());
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const int64_t cpu_before = cpu_time_ns(server.handle());
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_LT(cpu_time_ns(server.handle()) - cpu_before, 100 * kNanosPerMilli);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  RawClient waiting{test::UniqueFd(client)};
+  EXPECT_EQ(waiting.exchange(format_request("GET", "/now")).status, 200);
+}
+
+TEST(HttpServer, DrainFinishesWhatIsUnderWayAndClosesTheRest) {
+  ServerThread server;
+  RawClient busy(server.port()), idle(server.port()), pipelined(server.port());
+  EXPECT_EQ(idle.exchange(format_request("GET", "/now")).status, 200);
+  ASSERT_TRUE(busy.send(format_request("POST", "/later/200", {}, "x")));
+  ASSERT_TRUE(pipelined.send(format_request("GET", "/later/100") + format_request("GET", "/later/10")));
+  ASSERT_TRUE(server.eventually([&] { return server.service().requests == 4; }));
+  server.begin_drain();
+  EXPECT_EQ(idle.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  const HttpResponse answer = busy.read_response();
+  EXPECT_EQ(answer.body, "/later/200");
+  EXPECT_EQ(answer.header("Connection"), "close");
+  EXPECT_EQ(pipelined.read_response().body, "/later/100");
+  EXPECT_EQ(pipelined.read_response().body, "/later/10");
+  EXPECT_EQ(busy.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  RawClient late(server.port());
+  EXPECT_FALSE(late.connected() && late.exchange(format_request("GET", "/now")).status == 200);
+}
+
+}  // namespace
+}  // namespace txn
