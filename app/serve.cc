@@ -60,6 +60,21 @@ bool schema_fits(const Settings& settings) {
   return true;
 }
 
+// A setting that promises protection is never silently without effect.
+bool can_honour(const Settings& settings) {
+  const auto refuse = [](const char* what) {
+    LOG(kError, "app.serve", "This version cannot do what is configured").field("exception", what);
+    return false;
+  };
+  if (!settings.tls_cert_file.empty() || !settings.tls_key_file.empty() || !settings.tls_client_ca_file.empty())
+    return refuse("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CLIENT_CA_FILE: TLS is not served yet; unset them");
+  if (settings.jwt_algorithm != JwtAlgorithm::kHs256)
+    return refuse("JWT_ALGORITHM: only HS256 tokens can be verified yet");
+  if (settings.rate_limit_enabled)
+    LOG(kWarning, "app.serve", "Rate limits are not enforced by this version; limit requests in front of it");
+  return true;
+}
+
 int64_t monotonic_ns() {
   SystemClock clock;
   return clock.now_ns();
@@ -93,6 +108,7 @@ int serve(const Settings& settings) {
   set_log_level(level_of(settings.log_level));
   const LogWriter log_writer;
 
+  if (!can_honour(settings)) return kExitFailure;
   raise_descriptor_limit(settings);
   if (!schema_fits(settings)) return kExitFailure;
   auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);

@@ -258,10 +258,14 @@ class Bank {
   int64_t draw_amount(const Operation& o) {
     const auto it = model_.accounts.find(o.account_number);
     if (one_in(4) && it != model_.accounts.end()) {
-      // Near one of the edges: all of the balance, or all that is left of the day.
-      const Int edge =
-          one_in(2) ? model_.balance(o.account_number)
-                    : model_.limits.at(it->second.privilege).first - model_.sent(o.account_number, floor_day()).first;
+      // Near one of the edges: all of the balance, all that is left of the day, all that the payee can still take.
+      const int64_t gains = o.type == OperationType::kTransfer ? o.to_account : o.account_number;
+      Int edge = model_.balance(o.account_number);
+      if (one_in(3)) {
+        edge = model_.limits.at(it->second.privilege).first - model_.sent(o.account_number, floor_day()).first;
+      } else if (one_in(2) && model_.accounts.contains(gains)) {
+        edge = kModelMaxBalance - model_.balance(gains);
+      }
       const int64_t near = static_cast<int64_t>(edge) - 2 + below(3);
       return near < 0 ? 0 : near >= kMaxBalance.minor() ? kMaxBalance.minor() - 1 : near;
     }

@@ -2,9 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -25,6 +25,7 @@ constexpr const char* kKey = "0123456789abcdef0123456789abcdef";  // 32 bytes
 
 std::vector<std::string> messages(const std::vector<Error>& errors) {
   std::vector<std::string> result;
+  result.reserve(errors.size());
   for (const Error& error : errors) result.push_back(error.message);
   return result;
 }

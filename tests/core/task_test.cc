@@ -58,7 +58,9 @@ TEST(Task, ATaskThatIsNeverAwaitedDoesNotRun) {
 Task<std::string> text() { co_return std::string(1000, 'x'); }
 
 Task<void> deep(int levels, int& reached) {
-  if (levels > 0) co_await deep(levels - 1, reached);
+  if (levels > 0) {
+    co_await deep(levels - 1, reached);
+  }
   ++reached;
 }
 

@@ -52,6 +52,7 @@ TEST(Migrate, SeveralAtOnceTakeTurns) {
   const Database database = postgres().create_database("migrate");
   std::vector<std::thread> replicas;
   std::vector<Result<MigrationReport>> reports(8);
+  replicas.reserve(reports.size());
   for (auto& report : reports) {
     replicas.emplace_back([&database, &report] {
       auto session = Session::connect(database.conninfo());

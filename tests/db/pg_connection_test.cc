@@ -188,7 +188,9 @@ TEST_F(PgConnectionTest, ATerminatedBackendIsALostConnection) {
   with_connection([this](PgConnection& connection) -> Task<void> {
     const std::string end = "SELECT pg_terminate_backend(" + std::to_string(connection.backend_pid()) + ")";
     database_.query(end);
-    while (!lost_while_idle_) co_await loop_->sleep_for(10 * kNanosPerMilli);
+    while (!lost_while_idle_) {
+      co_await loop_->sleep_for(10 * kNanosPerMilli);
+    }
     EXPECT_FALSE(connection.is_open());
   });
   with_connection([this](PgConnection& connection) -> Task<void> {
