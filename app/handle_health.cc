@@ -34,8 +34,8 @@ Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch, Princ
 
 Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch, Principal) {
   // That this runs is the answer: the loop turns.
-  context.scratch = is_verbose(exchange.request().query) ? R"({"status":"ok","checks":{"loop":"ok"}})"
-                                                         : R"({"status":"ok"})";
+  context.scratch =
+      is_verbose(exchange.request().query) ? R"({"status":"ok","checks":{"loop":"ok"}})" : R"({"status":"ok"})";
   respond_json(exchange, context.scratch);
   co_return;
 }

@@ -216,7 +216,9 @@ Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMa
     co_return;
   }
   // A party sees both legs, but only its own balance.
-  const auto owns = [&](int row) { return caller.role != Role::kCustomer || rows->int8(row, kOwner) == caller.subject; };
+  const auto owns = [&](int row) {
+    return caller.role != Role::kCustomer || rows->int8(row, kOwner) == caller.subject;
+  };
   bool is_party = false;
   for (int row = 0; row < rows->rows(); ++row) is_party = is_party || owns(row);
   if (!is_party) {

@@ -17,8 +17,8 @@
 //   8. kInsufficientFunds              a debit of more than the balance
 //   9. kBalanceOverflow                a credit beyond kMaxBalance
 //
-// A missing account comes before ownership, so a CUSTOMER may learn that a number is not in use, but nothing about an
-// account that is not its own.
+// A missing account comes before ownership, so a CUSTOMER may learn which numbers are in use. Of an account that is not
+// its own it learns no more than whether it can be paid: a transfer tells that the payee is not active, or full.
 #pragma once
 
 #include <cstdint>

@@ -117,8 +117,8 @@ int serve(const Settings& settings) {
     return kExitFailure;
   }
 
-  Connector connector({.conninfo = database_conninfo(settings),
-                       .statement_timeout_ms = settings.database_command_timeout.count()});
+  Connector connector(
+      {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
   Shared shared{.settings = settings, .connector = connector, .workers_serving = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::future<Result<void>>> ready;
@@ -153,8 +153,7 @@ int serve(const Settings& settings) {
   LOG(kInfo, "app.serve", "Transactions service draining").field("signal", stop_signal);
   for (auto& worker : workers) worker->begin_drain();
 
-  const int64_t deadline_ns =
-      monotonic_ns() + settings.drain_timeout.count() * kNanosPerMilli + kForceAfterNs;
+  const int64_t deadline_ns = monotonic_ns() + settings.drain_timeout.count() * kNanosPerMilli + kForceAfterNs;
   const auto all_ended = [&] {
     return std::all_of(workers.begin(), workers.end(), [](const auto& worker) { return worker->has_ended(); });
   };

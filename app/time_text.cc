@@ -55,7 +55,8 @@ std::optional<int64_t> take_fraction(std::string_view& text) {
 // "Z", "+05:30" or "-05:30", in microseconds east of UTC.
 std::optional<int64_t> take_offset(std::string_view& text) {
   if (take(text, 'Z') || take(text, 'z')) return 0;
-  const bool east = take(text, '+');
+  // A "+" that nobody percent-encoded arrives from a query as a blank.
+  const bool east = take(text, '+') || take(text, ' ');
   if (!east && !take(text, '-')) return std::nullopt;
   const auto hours = take_digits(text, 2);
   if (!hours || *hours > 23 || !take(text, ':')) return std::nullopt;

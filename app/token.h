@@ -47,8 +47,7 @@ struct Principal {
 };
 
 enum class TokenError {
-  kMalformed,     // not a compact JWS of ours: parts, base64url, JSON, a member twice, `crit`, an embedded key, another
-                  // typ
+  kMalformed,     // no compact JWS of ours: parts, base64url, JSON, a member twice, crit, a key brought along, typ
   kBadSignature,  // another algorithm than ours, or a signature that does not hold
   kExpired,
   kNotYetValid,  // `nbf` or `iat` lies in the future
@@ -70,9 +69,8 @@ class TokenVerifier {
   // What `token` proves at `now` (unix seconds). Checked in this order, the first failure answers:
   //
   //   form       at most kTokenBytesMax, exactly three parts, each strict base64url
-  //   header     a JSON object, no member twice; `alg` ours; `typ`, if there, JWT or at+jwt (in any case, with or
-  //   without
-  //              application/); none of crit, jku, jwk, x5u, x5c
+  //   header     a JSON object, no member twice; `alg` ours; `typ`, if there, JWT or at+jwt (in any case, application/
+  //              before it or not); none of crit, jku, jwk, x5u, x5c
   //   signature
   //   claims     a JSON object, no member twice;
   //              `sub` or `user_id`: a positive integer or its decimal digits as a string, equal if both are there;

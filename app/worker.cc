@@ -139,15 +139,14 @@ class Worker::Parts {
     co_await drain_requested();
     health_.set_draining();
     AbortTimer abort_timer(server_);
-    loop_.timers().arm(abort_timer,
-                       clock_.now_ns() + shared_.settings.drain_timeout.count() * kNanosPerMilli);
+    loop_.timers().arm(abort_timer, clock_.now_ns() + shared_.settings.drain_timeout.count() * kNanosPerMilli);
     server_.begin_drain();
     co_await server_.drained();
     loop_.timers().disarm(abort_timer);
     co_await handlers_.join();
 
-    // Nobody waits for an answer any more. The last worker to come here has the connector give up, so that no lane waits
-    // for a connection that it has no use for.
+    // Nobody waits for an answer any more. The last worker to come here has the connector give up, so that no lane
+    // waits for a connection that it has no use for.
     health_.stop();
     ledger_.stop();
     reader_.stop();

@@ -18,10 +18,10 @@ namespace txn {
 }  // namespace txn
 
 // Aborts with `why` when `condition` is false. On in every build; one condition each.
-#define CHECK(condition, why)                                        \
-  do {                                                               \
-    if (!(condition)) [[unlikely]]                                   \
-      ::txn::check_failed(#condition, __FILE__, __LINE__, why);      \
+#define CHECK(condition, why)                                   \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::txn::check_failed(#condition, __FILE__, __LINE__, why); \
   } while (false)
 
 // For checks that cost more than a compare: only without NDEBUG.

@@ -109,8 +109,9 @@ std::string_view module_of(std::string_view file) {
   return file.substr(0, file.find('.'));
 }
 
-// "txn::Task<bool> txn::Lane::ensure_connected()" to "ensure_connected". For a coroutine GCC names its resumption, as in
-// "void txn::run(txn::Lane::run()::_ZN...Frame*)": the innermost name before the last "(" is not it, the first one is.
+// "txn::Task<bool> txn::Lane::ensure_connected()" to "ensure_connected". For a coroutine GCC names its resumption, as
+// in "void txn::run(txn::Lane::run()::_ZN...Frame*)": the innermost name before the last "(" is not it, the first one
+// is.
 std::string_view function_of(std::string_view signature) {
   signature = signature.substr(0, signature.find('('));
   const size_t before = signature.find_last_of(": *&");

@@ -73,6 +73,7 @@ struct LogDiscard {
 };
 }  // namespace txn::internal
 
-#define LOG(level, logger, message)                       \
-  !::txn::log_enabled(::txn::LogLevel::level) ? (void)0 : \
-  ::txn::internal::LogDiscard() & ::txn::LogLine(::txn::LogLevel::level, logger, message)
+#define LOG(level, logger, message)           \
+  !::txn::log_enabled(::txn::LogLevel::level) \
+      ? (void)0                               \
+      : ::txn::internal::LogDiscard() & ::txn::LogLine(::txn::LogLevel::level, logger, message)

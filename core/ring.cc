@@ -37,7 +37,8 @@ std::string read_first_line(const char* path) {
 std::string explain_setup_failure(int error) {
   switch (error) {
     case ENOSYS:
-      return "io_uring is not available: this kernel (or sandbox, such as gVisor) does not have the io_uring_setup system "
+      return "io_uring is not available: this kernel (or sandbox, such as gVisor) does not have the io_uring_setup "
+             "system "
              "call; run on Linux 6.1 or newer";
     case EPERM: {
       const std::string disabled = read_first_line("/proc/sys/kernel/io_uring_disabled");
@@ -83,8 +84,7 @@ class UringRing final : public Ring {
     const int error = io_uring_queue_init_params(options.submission_entries, &ring_, &params);
     if (error < 0) return fail(ErrorKind::kSystem, explain_setup_failure(-error));
     ring_ready_ = true;
-    if ((params.features & IORING_FEAT_NODROP) == 0)
-      return fail(ErrorKind::kSystem, explain_setup_failure(EINVAL));
+    if ((params.features & IORING_FEAT_NODROP) == 0) return fail(ErrorKind::kSystem, explain_setup_failure(EINVAL));
     io_uring_ring_dontfork(&ring_);
     io_uring_register_ring_fd(&ring_);
     return init_buffers(options);
@@ -148,8 +148,7 @@ class UringRing final : public Ring {
     buffer_count_ = options.buffer_count;
     buffer_size_ = options.buffer_size;
     buffer_ring_bytes_ = buffer_count_ * sizeof(io_uring_buf);
-    void* ring_memory =
-        mmap(nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    void* ring_memory = mmap(nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     if (ring_memory == MAP_FAILED) return fail_errno("mmap of the receive buffer ring", errno);
     buffer_ring_ = static_cast<io_uring_buf_ring*>(ring_memory);
     buffers_bytes_ = size_t{buffer_count_} * buffer_size_ + kBufferTail;

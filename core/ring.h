@@ -25,13 +25,13 @@ struct RingOptions {
 
 class Ring {
  public:
-  // Creates the ring for the calling thread. The error is one line that names what the kernel refused (too old, seccomp,
-  // kernel.io_uring_disabled, RLIMIT_MEMLOCK) and what to do about it.
+  // Creates the ring for the calling thread. The error is one line that names what the kernel refused (too old,
+  // seccomp, kernel.io_uring_disabled, RLIMIT_MEMLOCK) and what to do about it.
   static Result<std::unique_ptr<Ring>> create(const RingOptions& options);
   virtual ~Ring() = default;
 
-  // Multishot accept on a listening socket: an event per connection, result = its descriptor (SOCK_CLOEXEC). The request
-  // ends (more == false) on any error, EMFILE included.
+  // Multishot accept on a listening socket: an event per connection, result = its descriptor (SOCK_CLOEXEC). The
+  // request ends (more == false) on any error, EMFILE included.
   virtual void accept(int listener, Completion& completion) = 0;
 
   // Multishot receive into provided buffers: an event per chunk with `data`; result 0 is the peer's end of stream.

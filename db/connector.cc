@@ -126,10 +126,10 @@ Result<OpenedConnection> Connector::connect(std::span<const Statement* const> st
   const int64_t deadline_ns = now_ns() + options_.connect_timeout_ns;
   // dbname may itself be a conninfo string; what stands in it wins over what stands before it, so these are defaults.
   // A dead peer is noticed in seconds, not in the kernel's quarter of an hour.
-  const char* const keywords[] = {"fallback_application_name", "gssencmode",          "keepalives_idle",
-                                  "keepalives_interval",       "keepalives_count",    "tcp_user_timeout",
-                                  "dbname",                    nullptr};
-  const char* const values[] = {"transactions-service", "disable", "10", "5", "3", "15000",
+  const char* const keywords[] = {
+      "fallback_application_name", "gssencmode",       "keepalives_idle", "keepalives_interval",
+      "keepalives_count",          "tcp_user_timeout", "dbname",          nullptr};
+  const char* const values[] = {"transactions-service",    "disable", "10", "5", "3", "15000",
                                 options_.conninfo.c_str(), nullptr};
   OpenedConnection opened{PgHandle(PQconnectStartParams(keywords, values, 1)), 0, 0};
   PGconn* connection = opened.handle.get();
@@ -138,8 +138,7 @@ Result<OpenedConnection> Connector::connect(std::span<const Statement* const> st
 
   PostgresPollingStatusType polling = PGRES_POLLING_WRITING;
   while (polling != PGRES_POLLING_OK) {
-    if (PQstatus(connection) == CONNECTION_BAD)
-      return fail(ErrorKind::kUnavailable, connection_error(connection));
+    if (PQstatus(connection) == CONNECTION_BAD) return fail(ErrorKind::kUnavailable, connection_error(connection));
     // The socket may be another one after each step (several hosts, TLS refused ...), so it is asked for each time.
     const auto events = static_cast<short>(polling == PGRES_POLLING_READING ? POLLIN : POLLOUT);
     if (auto ready = wait_for_socket(connection, events, deadline_ns); !ready) return std::unexpected(ready.error());
@@ -169,14 +168,12 @@ Result<void> Connector::prepare_session(PGconn* connection, std::span<const Stat
     auto result = next_result(connection, deadline_ns);
     if (!result) return std::unexpected(result.error());
     if (!*result) {  // the end of one statement's results, or of everything on a dead connection
-      if (PQstatus(connection) == CONNECTION_BAD)
-        return fail(ErrorKind::kUnavailable, connection_error(connection));
+      if (PQstatus(connection) == CONNECTION_BAD) return fail(ErrorKind::kUnavailable, connection_error(connection));
       ++finished;
       continue;
     }
     if (result->status() == PGRES_PIPELINE_SYNC) break;
-    if (!result->ok())
-      return fail(ErrorKind::kDatabase, "preparing the session: " + std::string(result->message()));
+    if (!result->ok()) return fail(ErrorKind::kDatabase, "preparing the session: " + std::string(result->message()));
     if (finished == 1) {
       opened.backend_pid = result->int4(0, 0);
       opened.backend_start_us = result->timestamptz(0, 1);

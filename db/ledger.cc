@@ -40,8 +40,7 @@ bool Ledger::admits() {
     ++counters_.refused_full;
     return false;
   }
-  const bool may_connect =
-      std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_away(); });
+  const bool may_connect = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_away(); });
   if (!may_connect) ++counters_.refused_away;
   return may_connect;
 }

@@ -168,8 +168,7 @@ void PgConnection::lose(std::string why) {
 void PgConnection::Deadline::on_timer() { connection_.lose("no answer in time"); }
 
 void PgConnection::on_poll_ended() {
-  if (closer_ && !readable_.in_flight() && !writable_.in_flight())
-    loop_.resume_soon(std::exchange(closer_, nullptr));
+  if (closer_ && !readable_.in_flight() && !writable_.in_flight()) loop_.resume_soon(std::exchange(closer_, nullptr));
 }
 
 Task<void> PgConnection::close() {
@@ -180,9 +179,7 @@ Task<void> PgConnection::close() {
   loop_.ring().cancel(writable_);
   struct PollsEnded {
     PgConnection& connection;
-    bool await_ready() const {
-      return !connection.readable_.in_flight() && !connection.writable_.in_flight();
-    }
+    bool await_ready() const { return !connection.readable_.in_flight() && !connection.writable_.in_flight(); }
     void await_suspend(std::coroutine_handle<> handle) const { connection.closer_ = handle; }
     void await_resume() const {}
   };

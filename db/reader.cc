@@ -89,8 +89,9 @@ class ReadConnection final : private PgConnection::Owner {
   Task<void> ask() {
     for (PendingRead* pending : group_) connection_.push(pending->statement, pending->parameters);
     const ExchangeStatus status = co_await connection_.sync(reader_.options_.command_timeout_ns + kAnswerGraceNs);
-    const size_t failed =
-        status == ExchangeStatus::kOk ? group_.size() : status == ExchangeStatus::kLost ? 0 : connection_.failed_index();
+    const size_t failed = status == ExchangeStatus::kOk     ? group_.size()
+                          : status == ExchangeStatus::kLost ? 0
+                                                            : connection_.failed_index();
     for (size_t i = 0; i < group_.size(); ++i) {
       PendingRead& pending = *group_[i];
       if (i < failed) {

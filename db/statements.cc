@@ -80,9 +80,9 @@ const Statement kSelectTransaction{
     "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
 
 std::span<const Statement* const> lane_statements() {
-  static constexpr std::array kAll{&kBegin,          &kLockAccounts, &kReadClock, &kReserveIds, &kReadLimits,
-                                   &kUpdateBalances, &kUpdateAccounts, &kInsertLogs, &kCommit,  &kRollback,
-                                   &kEndBackend,     &kFindTransaction};
+  static constexpr std::array kAll{&kBegin,      &kLockAccounts,   &kReadClock,      &kReserveIds,
+                                   &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kInsertLogs,
+                                   &kCommit,     &kRollback,       &kEndBackend,     &kFindTransaction};
   return kAll;
 }
 

@@ -75,13 +75,12 @@ TEST(Tidy, IncludesPointOneWay) {
   }
 }
 
-TEST(Tidy, OnlyTheRingKnowsLiburing) {
-  forbid(kProduct, "liburing\\.h", "use core/ring.h", {"core/ring.cc"});
-}
+TEST(Tidy, OnlyTheRingKnowsLiburing) { forbid(kProduct, "liburing\\.h", "use core/ring.h", {"core/ring.cc"}); }
 
 // GCC 12 miscompiles a co_await inside a condition: the coroutine is left suspended for ever. Give it a name first.
 TEST(Tidy, NoCoAwaitInsideConditions) {
-  forbid({"core", "net", "db", "app", "tests"}, R"re(\b(if|while|switch|for)\s*\(.*co_await|(&&|\|\||\?)\s*!?\s*co_await)re",
+  forbid({"core", "net", "db", "app", "tests"},
+         R"re(\b(if|while|switch|for)\s*\(.*co_await|(&&|\|\||\?)\s*!?\s*co_await)re",
          "give the result of co_await a name before it is tested");
 }
 
@@ -98,7 +97,8 @@ TEST(Tidy, BannedCallsHaveReplacements) {
       {R"(\bsleep_for\(std)", "wait for a condition, or use Loop::sleep_for"},
       {R"(\b(gmtime|localtime|strftime)\b)", "use core/json_writer.h or net/http_response.h"},
       {R"(\b(strcpy|strcat|sprintf|gets)\s*\()", "use std::string or std::to_chars"},
-      {R"(\bPQexec\b|\bPQreset\b|\bPQcancel\b)", "blocks or hits the wrong statement: db/pg_connection.h, db/session.h"},
+      {R"(\bPQexec\b|\bPQreset\b|\bPQcancel\b)",
+       "blocks or hits the wrong statement: db/pg_connection.h, db/session.h"},
   };
   for (const auto& [pattern, instead] : banned) forbid(kProduct, pattern, instead, {"db/session.cc"});
 }

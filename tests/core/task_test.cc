@@ -50,7 +50,9 @@ TEST(Task, StartsWhenAwaitedAndReturnsItsResult) {
 TEST(Task, ATaskThatIsNeverAwaitedDoesNotRun) {
   Gate gate;
   int sum = 0;
-  { const Task<void> unused = add(gate, sum); }
+  {
+    const Task<void> unused = add(gate, sum);
+  }
   gate.open();
   EXPECT_EQ(sum, 0);
 }

@@ -83,8 +83,21 @@ TEST_F(PgConnectionTest, ValuesGoBothWaysExactly) {
   with_connection([](PgConnection& connection) -> Task<void> {
     std::mt19937_64 random(7);
     PgParameters parameters;
-    std::vector<int64_t> amounts{0, 1, -1, 99, 100, 101, 9'999, 10'000, 999'999, 1'000'000, 100'000'000,
-                                 kMaxBalance.minor(), -kMaxBalance.minor(), INT64_MAX, INT64_MIN + 1};
+    std::vector<int64_t> amounts{0,
+                                 1,
+                                 -1,
+                                 99,
+                                 100,
+                                 101,
+                                 9'999,
+                                 10'000,
+                                 999'999,
+                                 1'000'000,
+                                 100'000'000,
+                                 kMaxBalance.minor(),
+                                 -kMaxBalance.minor(),
+                                 INT64_MAX,
+                                 INT64_MIN + 1};
     for (int i = 0; i < 500; ++i) amounts.push_back(static_cast<int64_t>(random()) >> (random() % 63));
     for (const int64_t minor : amounts) {
       const Money amount = Money::from_minor(minor);
@@ -213,9 +226,9 @@ TEST_F(PgConnectionTest, ThePidAndStartNameTheBackend) {
   with_connection([this](PgConnection& connection) -> Task<void> {
     char start[kTimestampLength];
     format_timestamp(connection.backend_start_us(), start);
-    EXPECT_EQ(database_.value("SELECT count(*) FROM pg_stat_activity WHERE pid = " +
-                              std::to_string(connection.backend_pid()) + " AND backend_start = '" +
-                              std::string(start, sizeof start) + "'"),
+    EXPECT_EQ(database_.value(
+                  "SELECT count(*) FROM pg_stat_activity WHERE pid = " + std::to_string(connection.backend_pid()) +
+                  " AND backend_start = '" + std::string(start, sizeof start) + "'"),
               "1");
     co_return;
   });

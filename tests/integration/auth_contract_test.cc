@@ -226,6 +226,27 @@ TEST_F(AuthContract, ExpiryHasALeeway) {
                          401, "INVALID_TOKEN"));
 }
 
+TEST_F(AuthContract, IssuerAudienceAndLeewayAreThoseConfigured) {
+  ServiceProcess service(
+      bank().settings_with({{"JWT_ISSUER", "bank"}, {"JWT_AUDIENCE", "transactions"}, {"JWT_LEEWAY", "0"}}));
+  const std::string good = R"("sub":"1","role":"CUSTOMER","iss":"bank","aud":"transactions")";
+  const auto answer = [&](const std::string& token) {
+    return ApiClient(service.port(), token).get("/transaction-logs/" + std::to_string(own()));
+  };
+  EXPECT_TRUE(is_json(answer(token_of(claims(good)))));
+  EXPECT_TRUE(
+      is_json(answer(token_of(claims(R"("sub":"1","role":"CUSTOMER","iss":"bank","aud":["other","transactions"])")))));
+  for (const char* bad :
+       {R"("sub":"1","role":"CUSTOMER","iss":"bank")", R"("sub":"1","role":"CUSTOMER","aud":"transactions")",
+        R"("sub":"1","role":"CUSTOMER","iss":"Bank","aud":"transactions")",
+        R"("sub":"1","role":"CUSTOMER","iss":"bank","aud":"transaction")",
+        R"("sub":"1","role":"CUSTOMER","iss":"bank","aud":[])",
+        R"("sub":"1","role":"CUSTOMER","iss":["bank"],"aud":"transactions")"})
+    EXPECT_TRUE(is_problem(answer(token_of(claims(bad))), 401, "INVALID_TOKEN")) << bad;
+  EXPECT_TRUE(
+      is_problem(answer(token_of("\"exp\":" + std::to_string(unix_now() - 2) + "," + good)), 401, "TOKEN_EXPIRED"));
+}
+
 TEST_F(AuthContract, OtherSchemesAreNotAccepted) {
   for (const std::string& value : {std::string("Basic YTpi"), customer(), "Token " + customer(), "Bearer" + customer(),
                                    "Bearer " + customer() + " x", "Bearer " + customer() + "," + customer(),

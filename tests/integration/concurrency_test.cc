@@ -3,10 +3,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <latch>
-#include <numeric>
 
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
@@ -122,6 +122,39 @@ TEST_F(Concurrency, MixedOperationsOnFewAccounts) {
   EXPECT_EQ(in_the_bank, 6 * 50'000 + put_in) << "money is conserved";
   for (const uint16_t port : ports())
     EXPECT_THAT(audit(bank(), port, openings, attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+// An auditor who finds nothing is worth as much as what it would have found.
+TEST_F(Concurrency, TheAuditFindsWhatIsWrong) {
+  const auto accounts = bank().open_accounts({{.balance = "500.00"}, {.balance = "500.00"}});
+  std::map<int64_t, std::string> openings = {{accounts[0], "500.00"}, {accounts[1], "500.00"}};
+  Load load({.ports = ports(), .accounts = accounts, .clients = 4, .operations = 10, .seed = 3});
+  const std::vector<Attempt> attempts = load.finish();
+  const auto faults = [&](const std::vector<Attempt>& told) {
+    return audit(bank(), ports()[0], openings, told, {.answers_may_be_lost = false}).size();
+  };
+  ASSERT_EQ(faults(attempts), 0u);
+  const auto is_success = [](const Attempt& attempt) { return attempt.status == 200; };
+  const auto success = static_cast<size_t>(std::ranges::find_if(attempts, is_success) - attempts.begin());
+  ASSERT_LT(success, attempts.size());
+  const auto with = [&](auto change) {
+    std::vector<Attempt> told = attempts;
+    change(told[success]);
+    return faults(told);
+  };
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.description = "lost"; }), 2u) << "one lost, one unasked for";
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.status = 503; }), 1u);
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.status = 400; }), 1u);
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.status = 504; }), 0u) << "unknown is either";
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.amount += 1; }), 1u);
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.transaction_id += "0"; }), 1u);
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.new_balance = "0.01"; }), 1u);
+  EXPECT_EQ(
+      with([](Attempt& attempt) { attempt.kind = attempt.kind == Kind::kTransfer ? Kind::kDeposit : Kind::kTransfer; }),
+      1u);
+  EXPECT_EQ(with([](Attempt& attempt) { attempt.status = 0; }), 1u) << "applied, and the answer lost";
+  openings[accounts[0]] = "500.01";
+  EXPECT_EQ(faults(attempts), 1u);
 }
 
 TEST_F(Concurrency, TransfersCrossEachOther) {

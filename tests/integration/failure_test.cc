@@ -3,6 +3,10 @@
 // the answers against the books.
 
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
 
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
@@ -53,6 +57,20 @@ std::map<std::string, int> tally(const std::vector<Attempt>& attempts) {
   return answers;
 }
 
+// User and system time of a process so far.
+double cpu_seconds(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  std::istringstream fields(line.substr(line.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;  // to utime, field 14 of proc(5)
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
 // --- Connections -----------------------------------------------------------------------------------------------------
 
 TEST_F(Failure, HalfARequestIsNoRequest) {
@@ -91,6 +109,31 @@ TEST_F(Failure, ARequestWhoseClientHasGoneIsAppliedOnceOrNotAtAll) {
   EXPECT_EQ(bank().service().terminate(), ExitStatus{});
   bank().stop_service();
   EXPECT_THAT(audit(bank(), port(), openings(), attempts), IsEmpty());
+}
+
+// With no descriptor left nobody new gets in; those who are in are served, nothing spins, and when some leave others
+// may come.
+TEST_F(Failure, RunningOutOfDescriptorsPasses) {
+  constexpr int kOpenFiles = 100;
+  ServiceProcess service(bank().settings(), {.max_open_files = kOpenFiles});
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 2 * kOpenFiles; ++i) clients.emplace_back(service.port());  // connected by the kernel's backlog
+  const std::string request = format_request("GET", "/livez");
+  ASSERT_EQ(clients.front().exchange(request).status, 200);
+  EXPECT_EQ(clients.back().exchange(request, Milliseconds(200)).error, "timeout") << "there are more than it can take";
+
+  const double before = cpu_seconds(service.pid());
+  EXPECT_EQ(clients.back().read_response(Milliseconds(1'000)).error, "timeout");
+  EXPECT_LT(cpu_seconds(service.pid()) - before, 0.5) << "busy with nothing";
+
+  EXPECT_EQ(clients.front().exchange(request).status, 200);
+  clients.erase(clients.begin(), clients.begin() + kOpenFiles);
+  for (RawClient& client : clients) {
+    if (&client != &clients.back()) client.send(request);
+  }
+  for (RawClient& client : clients) EXPECT_EQ(client.read_response().status, 200);
+  clients.clear();
+  EXPECT_EQ(service.terminate(), ExitStatus{});
 }
 
 // --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -181,7 +224,7 @@ TEST_F(Failure, BackendsThatAreTerminatedAreReplaced) {
 
 TEST_F(Failure, TheDatabaseMayComeAfterTheService) {
   postgres().stop(StopMode::kFast);
-  ServiceProcess early(bank().settings(), {"serve"}, "127.0.0.1", ServiceProcess::WaitFor::kPort);
+  ServiceProcess early(bank().settings(), {.wait_for_readiness = false});
   EXPECT_FALSE(early.ready());
   ApiClient client(early.port(), teller());
   EXPECT_TRUE(is_problem(client.post(kDeposits, deposit_body(accounts()[0], "1")), 503, "SERVICE_UNAVAILABLE"));
@@ -189,6 +232,7 @@ TEST_F(Failure, TheDatabaseMayComeAfterTheService) {
   EXPECT_TRUE(early.wait_until_ready(kRecoveryTimeout));
   EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(accounts()[0], "1"))));
   EXPECT_EQ(bank().balance(accounts()[0]), "1001.00");
+  client.disconnect();
   EXPECT_EQ(early.terminate(), ExitStatus{});
 }
 
@@ -241,6 +285,7 @@ TEST_F(Failure, SigtermFinishesARequestThatIsUnderWay) {
     if (response.status == 200) ++answered;
   }
   EXPECT_EQ(client.wait_for_ending(Milliseconds(1'000)), RawClient::Ending::kEndOfStream) << "no reset over answers";
+  client.close();
   EXPECT_EQ(bank().service().wait_for_exit(kDrainTimeout), ExitStatus{});
   EXPECT_EQ(bank().balance(accounts()[0]), from_minor(100'000 + 100 * answered));
 }

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <set>
 
 #include "tests/integration/answers.h"
@@ -419,7 +420,7 @@ TEST_F(HttpContract, AmbiguousLengthsAreRefused) {
       {"fractional length", head + "Content-Length: 1.0\r\n\r\n" + body},
       {"length in two words", head + "Content-Length: 1 1\r\n\r\n" + body},
       {"empty length", head + "Content-Length: \r\n\r\n" + body},
-      {"length beyond 64 bits", head + "Content-Length: 18446744073709551617\r\n\r\n" + body},
+      {"length beyond 64 bits", head + "Content-Length: 18446744073709551617\r\n\r\n" + body, 413},
       {"identity", head + "Transfer-Encoding: identity\r\n\r\n" + body},
       {"chunked is not last", head + "Transfer-Encoding: chunked, identity\r\n\r\n" + chunks},
       {"chunked twice", head + "Transfer-Encoding: chunked, chunked\r\n\r\n" + chunks},
@@ -687,6 +688,71 @@ TEST_F(HttpContract, ASlowReaderGetsAllAnswers) {
   }
   if (!in_order) client.half_close();  // lets the writer go
   writer.join();
+}
+
+TEST_F(HttpContract, OffersToUpgradeAreIgnored) {
+  RawClient client = connect();
+  const Headers offer = {{"Connection", "Upgrade, HTTP2-Settings"}, {"Upgrade", "h2c"}, {"HTTP2-Settings", "AAMAAABk"}};
+  client.send(format_request("GET", "/livez", offer) + format_request("GET", "/livez"));
+  EXPECT_EQ(client.read_response().status, 200);
+  EXPECT_EQ(client.read_response().status, 200) << "what follows is still HTTP/1.1";
+}
+
+TEST_F(HttpContract, TargetsOfOtherForms) {
+  // RFC 9112 section 3.2.2: a server must take the absolute form too.
+  EXPECT_EQ(connect().exchange(format_request("GET", "http://localhost/livez")).status, 200);
+  EXPECT_EQ(connect().exchange(format_request("GET", "http://localhost/nowhere")).status, 404);
+  for (const std::string& bytes : {format_request("CONNECT", "localhost:80"), format_request("OPTIONS", "*"),
+                                   format_request("GET", "*"), format_request("GET", "livez")}) {
+    const HttpResponse response = connect().exchange(bytes);
+    EXPECT_GE(response.status, 400) << bytes << response;
+    EXPECT_LT(response.status, 500) << bytes << response;
+    EXPECT_TRUE(is_problem(response, response.status)) << bytes;
+  }
+}
+
+// All at once they are more than any set of receive buffers holds.
+TEST_F(HttpContract, ManyLargeBodiesAtOnce) {
+  constexpr size_t kConnections = 100;
+  const int64_t before = cents();
+  const std::string body = deposit_body(account(), "0.01");
+  const std::string request = format_request("POST", kDeposits, money_headers(), body + std::string(60'000, ' '));
+  std::vector<RawClient> clients;
+  for (size_t i = 0; i < kConnections; ++i) clients.emplace_back(port());
+  // Piece by piece to everybody, so that all of them are in the middle of it at the same time.
+  for (size_t at = 0; at < request.size(); at += 20'000) {
+    for (RawClient& client : clients) ASSERT_TRUE(client.send(std::string_view(request).substr(at, 20'000)));
+  }
+  for (RawClient& client : clients) ASSERT_TRUE(is_json(client.read_response()));
+  EXPECT_EQ(cents(), before + static_cast<int64_t>(kConnections));
+}
+
+// Descriptors and buffers are used again at once: nobody may get a byte that was meant for somebody else.
+TEST_F(HttpContract, ComingAndGoingMixesNothingUp) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> checked = 0;
+  std::vector<std::thread> regulars;
+  for (int t = 0; t < 3; ++t) {
+    regulars.emplace_back([&stop, &checked, t] {
+      ApiClient client(port());
+      for (int i = 0; !stop; ++i) {
+        const std::string id = "regular-" + std::to_string(t) + "-" + std::to_string(i);
+        const HttpResponse response = client.get("/livez", {{"X-Request-ID", id}});
+        EXPECT_EQ(response.header("X-Request-ID"), id);
+        ++checked;
+      }
+    });
+  }
+  const std::string requests = deposit_request() + format_request("GET", "/health") + format_request("GET", "/nowhere");
+  for (size_t i = 0; i < 2'000; ++i) {
+    RawClient client = connect();
+    client.send(std::string_view(requests).substr(0, 1 + i * 7 % requests.size()));
+    if (i % 5 == 0) client.read_response(Milliseconds(1));
+    if (i % 3 != 0) client.reset();
+  }
+  EXPECT_TRUE(wait_until([&checked] { return checked > 1'000; }, Milliseconds(30'000)));
+  stop = true;
+  for (std::thread& thread : regulars) thread.join();
 }
 
 TEST_F(HttpContract, AClientThatVanishesDisturbsNobody) {

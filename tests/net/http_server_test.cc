@@ -21,10 +21,10 @@
 namespace txn {
 namespace {
 
+using std::chrono::milliseconds;
 using test::format_request;
 using test::HttpResponse;
 using test::RawClient;
-using std::chrono::milliseconds;
 
 // Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released.
 class TestService final : public HttpService {
@@ -186,8 +186,7 @@ TEST(HttpServer, PipelinedSafeRequestsRunTogetherAndAnswerInOrder) {
   for (int i = 0; i < 50; ++i) requests += format_request("GET", "/later/" + std::to_string(i % 5 == 0 ? 60 : 1));
   const auto start = std::chrono::steady_clock::now();
   ASSERT_TRUE(client.send(requests));
-  for (int i = 0; i < 50; ++i)
-    EXPECT_EQ(client.read_response().body, i % 5 == 0 ? "/later/60" : "/later/1") << i;
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(client.read_response().body, i % 5 == 0 ? "/later/60" : "/later/1") << i;
   // Ten of 60 ms one after the other would take 600.
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(500));
 }
@@ -266,8 +265,7 @@ TEST(HttpServer, StarvedReceivesGoOn) {
   std::vector<RawClient> clients;
   for (int i = 0; i < 200; ++i) clients.emplace_back(server.port());
   for (int round = 0; round < 5; ++round) {
-    for (auto& client : clients)
-      ASSERT_TRUE(client.send(format_request("POST", "/now", {}, std::string(1500, 'x'))));
+    for (auto& client : clients) ASSERT_TRUE(client.send(format_request("POST", "/now", {}, std::string(1500, 'x'))));
     for (auto& client : clients) EXPECT_EQ(client.read_response().body.size(), 1505u);
   }
   EXPECT_GT(server.ask<uint64_t>([&] { return server.server().counters().starved; }), 0u);

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,11 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
   ::dup2(null_fd, STDIN_FILENO);
   ::dup2(options.stdout_fd >= 0 ? options.stdout_fd : null_fd, STDOUT_FILENO);
   ::dup2(options.stderr_fd >= 0 ? options.stderr_fd : null_fd, STDERR_FILENO);
+  if (options.max_open_files > 0) {
+    const auto bound = static_cast<rlim_t>(options.max_open_files);
+    const rlimit limit{.rlim_cur = bound, .rlim_max = bound};
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::_exit(kExecFailed);
+  }
   if (options.user) {
     if (::setgroups(0, nullptr) != 0 || ::setgid(options.user->gid) != 0 || ::setuid(options.user->uid) != 0)
       ::_exit(kExecFailed);

@@ -70,6 +70,7 @@ struct SpawnOptions {
   int stdout_fd = -1;                 // -1: /dev/null
   int stderr_fd = -1;
   int death_signal = SIGKILL;
+  int max_open_files = 0;  // ulimit -n, hard; 0: ours
 };
 
 class ChildProcess {

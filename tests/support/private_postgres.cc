@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,6 +120,19 @@ std::vector<pid_t> children_of(pid_t parent) {
   ::_exit(0);
 }
 
+// Free a moment ago; that somebody takes it before us is possible, and unlikely.
+uint16_t free_port() {
+  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(socket.get(), generic, length) != 0 || ::getsockname(socket.get(), generic, &length) != 0)
+    fatal(std::string("free port: ") + std::strerror(errno));
+  return ntohs(address.sin_port);
+}
+
 std::string quoted(const std::string& value) {
   std::string text = "'";
   for (const char c : value) {
@@ -130,7 +145,8 @@ std::string quoted(const std::string& value) {
 }  // namespace
 
 std::string Database::conninfo() const {
-  return "host=" + quoted(socket_directory_) + " port=5432 user=" + kSuperuser + " dbname=" + quoted(name_);
+  return "host=" + quoted(socket_directory_) + " port=" + std::to_string(port_) + " user=" + kSuperuser +
+         " dbname=" + quoted(name_);
 }
 
 Rows Database::query(const std::string& sql) const {
@@ -156,7 +172,7 @@ std::string Database::value(const std::string& sql) const {
   return rows.front().front();
 }
 
-PrivatePostgres::PrivatePostgres() : binaries_(find_binaries()), user_(user_to_run_as()) {
+PrivatePostgres::PrivatePostgres(Listen listen) : binaries_(find_binaries()), user_(user_to_run_as()) {
   // Short on purpose: a socket's path has room for 107 bytes.
   char name[] = "/tmp/txn-pg-XXXXXX";
   if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
@@ -191,7 +207,9 @@ PrivatePostgres::PrivatePostgres() : binaries_(find_binaries()), user_(user_to_r
       << kSettings << "unix_socket_directories = '" << directory_ << "'\n";
   // Members of this role have to give their password; the superuser never does, so the tests themselves always get in.
   std::ofstream(directory_ + "/data/pg_hba.conf")
-      << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n";
+      << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n"
+      << "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+  if (listen == Listen::kTlsToo) prepare_tls();
   start();
   admin().query("CREATE ROLE with_password NOLOGIN");
 }
@@ -200,6 +218,36 @@ PrivatePostgres::~PrivatePostgres() {
   stop(StopMode::kImmediate);
   janitor_leash_.reset();
   ::waitpid(janitor_, nullptr, 0);
+}
+
+void PrivatePostgres::prepare_tls() {
+  const std::string certificate = directory_ + "/data/server.crt";
+  const std::string key = directory_ + "/data/server.key";
+  SpawnOptions openssl;
+  openssl.argv = {"/usr/bin/openssl",
+                  "req",
+                  "-x509",
+                  "-newkey",
+                  "ec",
+                  "-pkeyopt",
+                  "ec_paramgen_curve:prime256v1",
+                  "-nodes",
+                  "-days",
+                  "2",
+                  "-subj",
+                  "/CN=localhost",
+                  "-addext",
+                  "subjectAltName=IP:127.0.0.1",
+                  "-keyout",
+                  key,
+                  "-out",
+                  certificate};
+  openssl.user = user_;  // the server insists on owning its key
+  const RunResult result = run_program(openssl, kInitdbTimeout);
+  if (!result.ok()) fatal("openssl: " + result.err);
+  port_ = free_port();
+  std::ofstream(directory_ + "/data/postgresql.conf", std::ios::app)
+      << "listen_addresses = '127.0.0.1'\nport = " << port_ << "\nssl = on\n";
 }
 
 void PrivatePostgres::start() {
@@ -256,7 +304,7 @@ void PrivatePostgres::thaw() {
 Database PrivatePostgres::create_database(const std::string& name) {
   const std::string full_name = name + "_" + random_tail();
   admin().query("CREATE DATABASE " + full_name);
-  return Database(full_name, directory_);
+  return Database(full_name, directory_, port_);
 }
 
 void PrivatePostgres::create_role_with_password(const std::string& role, const std::string& password) {

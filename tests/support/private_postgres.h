@@ -5,6 +5,7 @@
 // about durability would prove nothing without it. PostgreSQL refuses to run as root, so root drops to `postgres`.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@
 
 namespace txn::test {
 
+// Names the socket in its directory, which nobody else uses; nothing listens on TCP.
+inline constexpr uint16_t kSocketPort = 5432;
+
 using Row = std::vector<std::string>;  // SQL NULL reads as ""
 using Rows = std::vector<Row>;
 
@@ -21,11 +25,12 @@ using Rows = std::vector<Row>;
 class Database {
  public:
   Database() = default;
-  Database(std::string name, std::string socket_directory)
-      : name_(std::move(name)), socket_directory_(std::move(socket_directory)) {}
+  Database(std::string name, std::string socket_directory, uint16_t port = kSocketPort)
+      : name_(std::move(name)), socket_directory_(std::move(socket_directory)), port_(port) {}
 
   const std::string& name() const { return name_; }
   const std::string& socket_directory() const { return socket_directory_; }
+  uint16_t port() const { return port_; }
   std::string conninfo() const;  // for DATABASE_URL
 
   // Rows of the last statement. Throws std::runtime_error with PostgreSQL's message.
@@ -36,13 +41,18 @@ class Database {
  private:
   std::string name_;
   std::string socket_directory_;
+  uint16_t port_ = kSocketPort;
 };
 
 class PrivatePostgres {
  public:
   enum class StopMode { kFast, kImmediate };
 
-  PrivatePostgres();  // initdb and start; aborts the run when that fails
+  enum class Listen { kSocketOnly, kTlsToo };
+
+  // initdb and start; aborts the run when that fails. With kTlsToo it also listens on a free port of loopback, there
+  // for TLS only and with passwords only, under a certificate of its own.
+  explicit PrivatePostgres(Listen listen = Listen::kSocketOnly);
   PrivatePostgres(const PrivatePostgres&) = delete;
   ~PrivatePostgres();
 
@@ -61,6 +71,7 @@ class PrivatePostgres {
   void create_role_with_password(const std::string& role, const std::string& password);
 
   const std::string& socket_directory() const { return directory_; }
+  uint16_t port() const { return port_; }
   pid_t postmaster_pid() const { return postmaster_->pid(); }
   // Everything the server has logged so far.
   std::string log() const;
@@ -68,10 +79,12 @@ class PrivatePostgres {
  private:
   std::vector<pid_t> children() const;
   void wait_until_gone(const std::vector<pid_t>& pids) const;
-  Database admin() const { return Database("postgres", directory_); }
+  Database admin() const { return Database("postgres", directory_, port_); }
+  void prepare_tls();
 
   std::string directory_;
   std::string binaries_;
+  uint16_t port_ = kSocketPort;
   std::optional<UnixUser> user_;
   std::unique_ptr<ChildProcess> postmaster_;
   // A process that waits for this run to end, even by SIGKILL, and then removes the directory.

@@ -96,6 +96,7 @@ class ApiClient {
   HttpResponse request(std::string_view method, std::string_view target, const Headers& headers = {},
                        std::string_view body = {});
 
+  void disconnect() { connection_.close(); }
   void set_timeout(Milliseconds timeout) { timeout_ = timeout; }
   void set_token(std::string token) { token_ = std::move(token); }
   uint16_t port() const { return port_; }

@@ -58,17 +58,16 @@ RunResult run_service(const std::vector<std::string>& args, const Settings& sett
   return run_program(spawn_options(args, settings, directory), timeout);
 }
 
-ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::string>& args, const std::string& host,
-                               WaitFor wait_for)
-    : host_(host) {
+ServiceProcess::ServiceProcess(const Settings& settings, const Options& options) : host_(options.host) {
   Pipe out = Pipe::create();
   Pipe err = Pipe::create();
-  SpawnOptions options = spawn_options(args, settings, directory_);
-  options.stdout_fd = out.write_end.get();
-  options.stderr_fd = err.write_end.get();
+  SpawnOptions spawn = spawn_options(options.args, settings, directory_);
+  spawn.stdout_fd = out.write_end.get();
+  spawn.stderr_fd = err.write_end.get();
+  spawn.max_open_files = options.max_open_files;
   stdout_ = std::make_unique<OutputCollector>(std::move(out.read_end));
   stderr_ = std::make_unique<OutputCollector>(std::move(err.read_end));
-  process_ = std::make_unique<ChildProcess>(options);
+  process_ = std::make_unique<ChildProcess>(spawn);
   out.write_end.reset();
   err.write_end.reset();
 
@@ -83,7 +82,7 @@ ServiceProcess::ServiceProcess(const Settings& settings, const std::vector<std::
       stderr_->wait_for_line([](const std::string& text) { return port_in(text).has_value(); }, kStartTimeout);
   if (!line) give_up("does not log its port");
   port_ = *port_in(*line);
-  if (wait_for == WaitFor::kReadiness && !wait_until_ready(kReadyTimeout)) give_up("does not become ready");
+  if (options.wait_for_readiness && !wait_until_ready(kReadyTimeout)) give_up("does not become ready");
 }
 
 ServiceProcess::~ServiceProcess() { process_.reset(); }

@@ -27,12 +27,17 @@ RunResult run_service(const std::vector<std::string>& args, const Settings& sett
 // `transactions-service serve` (or other args). Start it from the main thread.
 class ServiceProcess {
  public:
-  enum class WaitFor { kPort, kReadiness };
+  struct Options {
+    std::vector<std::string> args = {"serve"};
+    std::string host = "127.0.0.1";  // where to ask for readiness
+    bool wait_for_readiness = true;
+    int max_open_files = 0;
+  };
 
   // Returns when it has logged its port and, unless told otherwise, /readyz says 200; throws std::runtime_error with
   // its output when that does not happen.
-  explicit ServiceProcess(const Settings& settings, const std::vector<std::string>& args = {"serve"},
-                          const std::string& host = "127.0.0.1", WaitFor wait_for = WaitFor::kReadiness);
+  explicit ServiceProcess(const Settings& settings) : ServiceProcess(settings, Options{}) {}
+  ServiceProcess(const Settings& settings, const Options& options);
   ServiceProcess(const ServiceProcess&) = delete;
   ~ServiceProcess();  // SIGKILL when it still runs
 
