@@ -4,6 +4,7 @@
 #include <string>
 
 #include "app/health.h"
+#include "app/idempotency.h"
 #include "app/token.h"
 #include "app/validate.h"
 #include "core/clock.h"
@@ -18,6 +19,7 @@ struct Context {
   const Clock& clock;
   TokenVerifier& tokens;
   BodyParser& bodies;
+  const RequestFingerprinter& fingerprints;
   Ledger& ledger;
   Reader& reader;
   const Health& health;

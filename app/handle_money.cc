@@ -1,8 +1,10 @@
 // POST /api/v1/deposits, /withdrawals, /transfers.
+#include <optional>
+
+#include "app/money_answer.h"
 #include "app/problem.h"
 #include "app/respond.h"
 #include "app/routes.h"
-#include "core/json_writer.h"
 
 namespace txn {
 namespace {
@@ -19,40 +21,35 @@ std::expected<Operation, BodyError> parse(Context& context, OperationType type, 
   CHECK(false, "every operation has a body parser");
 }
 
-void append_success(std::string& out, const Operation& operation, const Outcome& outcome) {
-  out += R"({"status":"SUCCESS","transaction_id":)";
-  append_json_int(out, outcome.transaction_id);
-  out += R"(,"transaction_type":")";
-  out += to_string(operation.type);
-  out += R"(","amount":)";
-  append_json_money(out, operation.amount);
-  out += R"(,"description":)";
-  append_json_string(out, operation.description);
-  out += R"(,"transaction_date":)";
-  append_json_timestamp(out, outcome.transacted_at_us);
-  if (operation.type == OperationType::kTransfer) {
-    out += R"(,"from_account":)";
-    append_json_int(out, operation.account_number);
-    out += R"(,"to_account":)";
-    append_json_int(out, operation.to_account);
-    out += R"(,"transfer_mode":")";
-    out += to_string(operation.transfer_mode);
-    out += R"(","from_account_new_balance":)";
-    append_json_money(out, outcome.new_balance);
-    if (outcome.to_balance_visible) {
-      out += R"(,"to_account_new_balance":)";
-      append_json_money(out, outcome.to_new_balance);
-    }
-  } else {
-    out += R"(,"account_number":)";
-    append_json_int(out, operation.account_number);
-    out += R"(,"new_balance":)";
-    append_json_money(out, outcome.new_balance);
-  }
-  out += '}';
+class ExchangeClient final : public OperationClient {
+ public:
+  explicit ExchangeClient(const Exchange& exchange) : exchange_(exchange) {}
+  bool is_waiting() const override { return exchange_.has_client(); }
+
+ private:
+  const Exchange& exchange_;
+};
+
+// What goes with an answer of that status besides its body.
+void respond_stored(Exchange& exchange, OutcomeCode code, const StoredAnswer& answer) {
+  HeaderField headers[2];
+  size_t count = 0;
+  if (code == OutcomeCode::kReplayed) headers[count++] = {"Idempotency-Replayed", "true"};
+  // Of the books' refusals only a wrong PIN asks for credentials.
+  if (answer.status == 401)
+    headers[count++] = {"WWW-Authenticate", problem_info(Problem::kInvalidPin).www_authenticate};
+  exchange.respond({.status = answer.status,
+                    .content_type = answer.status == 200 ? kJsonContentType : kProblemContentType,
+                    .body = answer.body,
+                    .headers = {headers, count}});
 }
 
 Task<void> move_money(OperationType type, Context& context, Exchange& exchange, Principal caller) {
+  const auto key = exchange.request().find(KnownHeader::kIdempotencyKey);
+  if (key && !is_valid_idempotency_key(*key)) {
+    respond_invalid(context, exchange, "header", "Idempotency-Key", "must be 1 to 255 visible ASCII characters");
+    co_return;
+  }
   auto operation = parse(context, type, exchange.request().body);
   if (!operation) {
     const BodyError& error = operation.error();
@@ -61,14 +58,28 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
   }
   operation->caller_id = caller.subject;
   operation->caller_role = caller.role;
+  std::optional<IdempotentRequest> idempotent;
+  if (key) {
+    idempotent = IdempotentRequest{.caller_id = caller.subject,
+                                   .route = type,
+                                   .key = std::string(*key),
+                                   .fingerprint = context.fingerprints.fingerprint(*operation),
+                                   .request_id = std::string(exchange.request_id())};
+  }
 
-  const Outcome outcome = co_await context.ledger.submit(*operation);
+  const ExchangeClient client(exchange);
+  const Outcome outcome = co_await context.ledger.submit(*operation, idempotent ? &*idempotent : nullptr, &client);
+  if (idempotent && idempotent->answer.status != 0 && outcome.code != OutcomeCode::kOutcomeUnknown &&
+      outcome.code != OutcomeCode::kUnavailable) {
+    respond_stored(exchange, outcome.code, idempotent->answer);
+    co_return;
+  }
   if (outcome.code != OutcomeCode::kSuccess) {
     respond_problem(context, exchange, problem_of(outcome.code));
     co_return;
   }
   context.scratch.clear();
-  append_success(context.scratch, *operation, outcome);
+  append_money_answer(context.scratch, *operation, outcome, exchange.request_id());
   respond_json(exchange, context.scratch);
 }
 

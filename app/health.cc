@@ -1,7 +1,5 @@
 #include "app/health.h"
 
-#include <utility>
-
 #include "db/statements.h"
 
 namespace txn {
@@ -18,33 +16,13 @@ bool Health::is_database_up() const {
   return last_ping_ok_ && ledger_.is_connected() && loop_.clock().now_ns() - last_answer_ns_ < kAnswerGoodForNs;
 }
 
-void Health::stop() {
-  stopping_ = true;
-  wake();
-}
-
-void Health::wake() {
-  loop_.timers().disarm(*this);
-  if (pausing_) std::exchange(pausing_, nullptr).resume();
-}
-
 Task<void> Health::run() {
-  struct Pause {
-    Health& health;
-    int64_t duration_ns;
-    bool await_ready() const { return health.stopping_; }
-    void await_suspend(std::coroutine_handle<> handle) const {
-      health.pausing_ = handle;
-      health.loop_.timers().arm(health, health.loop_.clock().now_ns() + duration_ns);
-    }
-    void await_resume() const {}
-  };
   PgParameters none;
-  while (!stopping_) {
+  while (!pause_.ended()) {
     const auto answer = co_await reader_.query(sql::kPing, none);
     last_ping_ok_ = answer.has_value();
     last_answer_ns_ = loop_.clock().now_ns();
-    co_await Pause{*this, last_ping_ok_ && ledger_.is_connected() ? kPingEveryNs : kPingAgainAfterFailureNs};
+    co_await pause_.wait(last_ping_ok_ && ledger_.is_connected() ? kPingEveryNs : kPingAgainAfterFailureNs);
   }
 }
 

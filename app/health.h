@@ -2,23 +2,23 @@
 // cannot become load.
 #pragma once
 
-#include <coroutine>
 #include <cstdint>
 
 #include "core/loop.h"
+#include "core/pause.h"
 #include "core/task.h"
 #include "db/ledger.h"
 #include "db/reader.h"
 
 namespace txn {
 
-class Health final : private Timer {
+class Health {
  public:
-  Health(Loop& loop, Ledger& ledger, Reader& reader) : loop_(loop), ledger_(ledger), reader_(reader) {}
+  Health(Loop& loop, Ledger& ledger, Reader& reader) : loop_(loop), pause_(loop), ledger_(ledger), reader_(reader) {}
 
   // Asks until stop().
   void start(Scope& scope) { scope.spawn(run()); }
-  void stop();
+  void stop() { pause_.end(); }
 
   // The database has answered a question lately, and a lane is connected to it.
   bool is_database_up() const;
@@ -28,14 +28,11 @@ class Health final : private Timer {
 
  private:
   Task<void> run();
-  void on_timer() override { wake(); }
-  void wake();
 
   Loop& loop_;
+  Pause pause_;
   Ledger& ledger_;
   Reader& reader_;
-  std::coroutine_handle<> pausing_;
-  bool stopping_ = false;
   bool draining_ = false;
   bool last_ping_ok_ = false;
   int64_t last_answer_ns_ = 0;

@@ -1,8 +1,12 @@
 #include "app/hmac_sha256.h"
 
+#include <openssl/digest.h>
+#include <openssl/hkdf.h>
 #include <openssl/mem.h>
 
 #include <algorithm>
+
+#include "core/check.h"
 
 namespace txn {
 namespace {
@@ -47,5 +51,13 @@ HmacSha256::Tag HmacSha256::sign(std::span<const uint8_t> head, std::span<const 
   SHA256_Final(tag.data(), &context);
   return tag;
 }
+
+DerivedKey::DerivedKey(std::span<const uint8_t> secret, std::string_view label) {
+  const int derived = HKDF(bytes_.data(), bytes_.size(), EVP_sha256(), secret.data(), secret.size(), nullptr, 0,
+                           reinterpret_cast<const uint8_t*>(label.data()), label.size());
+  CHECK(derived == 1, "HKDF gives 32 bytes of any secret");
+}
+
+DerivedKey::~DerivedKey() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 
 }  // namespace txn

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace txn {
 
@@ -29,6 +30,20 @@ class HmacSha256 {
  private:
   SHA256_CTX inner_;  // having taken in key XOR ipad
   SHA256_CTX outer_;  // having taken in key XOR opad
+};
+
+// A key made of a secret for one purpose, which `label` names: HKDF-SHA-256 (RFC 5869). What is tagged for one purpose
+// is worth nothing for another. Wiped at destruction, which is the end of the expression that needed it.
+class DerivedKey {
+ public:
+  DerivedKey(std::span<const uint8_t> secret, std::string_view label);
+  ~DerivedKey();
+  DerivedKey(const DerivedKey&) = delete;
+  DerivedKey& operator=(const DerivedKey&) = delete;
+  std::span<const uint8_t> bytes() const { return bytes_; }
+
+ private:
+  std::array<uint8_t, 32> bytes_;
 };
 
 }  // namespace txn

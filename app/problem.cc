@@ -100,7 +100,8 @@ const ProblemInfo& problem_info(Problem problem) { return kProblems[std::to_unde
 Problem problem_of(OutcomeCode code) {
   switch (code) {
     case OutcomeCode::kSuccess:
-      break;
+    case OutcomeCode::kReplayed:
+      break;  // no problem, or one that has been written before
     case OutcomeCode::kAccountNotFound:
       return Problem::kAccountNotFound;
     case OutcomeCode::kForbidden:
@@ -119,13 +120,16 @@ Problem problem_of(OutcomeCode code) {
       return Problem::kTransferLimitExceeded;
     case OutcomeCode::kDailyTransactionCountExceeded:
       return Problem::kDailyTransactionCountExceeded;
+    case OutcomeCode::kIdempotencyConflict:
+      return Problem::kIdempotencyConflict;
+    case OutcomeCode::kIdempotencyKeyReused:
+      return Problem::kIdempotencyKeyReused;
     case OutcomeCode::kUnavailable:
       return Problem::kServiceUnavailable;
     case OutcomeCode::kOutcomeUnknown:
       return Problem::kOutcomeUnknown;
   }
-  CHECK(code != OutcomeCode::kSuccess, "a success is no problem");
-  std::unreachable();
+  CHECK(false, "asked for the problem of an outcome that has none");
 }
 
 Problem problem_of(TokenError error) {

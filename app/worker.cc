@@ -9,31 +9,42 @@
 
 #include "app/context.h"
 #include "app/health.h"
+#include "app/idempotency.h"
+#include "app/money_answer.h"
 #include "app/pin.h"
 #include "app/rules.h"
 #include "app/service.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "db/key_expiry.h"
 #include "db/ledger.h"
+#include "db/pg_lane_store.h"
 #include "db/reader.h"
 #include "net/http_server.h"
 
 namespace txn {
 namespace {
 
-std::span<const uint8_t> bytes_of(const std::string& text) {
+// What PINs and requests are hashed under.
+std::span<const uint8_t> hash_secret(const Settings& settings) {
+  const std::string& text = settings.pin_secret_key.empty() ? settings.jwt_secret_key : settings.pin_secret_key;
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
 // The rules with what they need besides the accounts.
 class Books final : public BatchRules {
  public:
-  explicit Books(const Settings& settings)
-      : pins_(bytes_of(settings.pin_secret_key.empty() ? settings.jwt_secret_key : settings.pin_secret_key)) {}
+  explicit Books(const Settings& settings) : pins_(hash_secret(settings)) {}
 
   Outcome decide(const Operation& operation, std::span<AccountState> accounts, const TransferLimits& limits,
                  int64_t now_us, int64_t transaction_id, std::vector<LogRow>& log) const override {
     return txn::decide(operation, accounts, transaction_id, {.limits = limits, .now_us = now_us, .pins = pins_}, log);
+  }
+
+  StoredAnswer render(const Operation& operation, const Outcome& outcome, std::string_view request_id) const override {
+    StoredAnswer answer;
+    answer.status = static_cast<int16_t>(append_money_answer(answer.body, operation, outcome, request_id));
+    return answer;
   }
 
  private:
@@ -43,8 +54,7 @@ class Books final : public BatchRules {
 LedgerOptions ledger_options(const Settings& settings) {
   return {.lanes = settings.ledger_lanes,
           .queue_max = static_cast<size_t>(settings.ledger_queue_max),
-          .batch_max = static_cast<size_t>(settings.ledger_batch_max),
-          .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
+          .batch_max = static_cast<size_t>(settings.ledger_batch_max)};
 }
 
 // The pool's minimum is what the process keeps open: what the lanes leave of a worker's share reads.
@@ -73,18 +83,27 @@ std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings) {
 // The parts list. Construction goes down the page, destruction up.
 class Worker::Parts {
  public:
-  Parts(Shared& shared, std::unique_ptr<Ring> ring)
+  Parts(Shared& shared, int index, std::unique_ptr<Ring> ring)
       : shared_(shared),
+        index_(index),
         loop_(std::move(ring), clock_),
         books_(shared.settings),
         tokens_(make_verifier(shared.settings)),
-        ledger_(loop_, shared.connector, books_, ledger_options(shared.settings)),
+        fingerprints_(hash_secret(shared.settings)),
+        ledger_(loop_, books_, ledger_options(shared.settings),
+                [this](std::function<void()> on_lost) {
+                  return std::make_unique<PgLaneStore>(
+                      loop_, shared_.connector, shared_.settings.database_command_timeout.count() * kNanosPerMilli,
+                      std::move(on_lost));
+                }),
         reader_(loop_, shared.connector, reader_options(shared.settings)),
         health_(loop_, ledger_, reader_),
+        key_expiry_(loop_, reader_),
         context_{.settings = shared.settings,
                  .clock = clock_,
                  .tokens = *tokens_,
                  .bodies = bodies_,
+                 .fingerprints = fingerprints_,
                  .ledger = ledger_,
                  .reader = reader_,
                  .health = health_,
@@ -134,6 +153,7 @@ class Worker::Parts {
     ledger_.start(background_);
     reader_.start(background_);
     health_.start(background_);
+    if (index_ == 0) key_expiry_.start(background_);
     server_.start(listener);
 
     co_await drain_requested();
@@ -148,6 +168,7 @@ class Worker::Parts {
     // Nobody waits for an answer any more. The last worker to come here has the connector give up, so that no lane
     // waits for a connection that it has no use for.
     health_.stop();
+    key_expiry_.stop();
     ledger_.stop();
     reader_.stop();
     if (shared_.workers_serving.fetch_sub(1) == 1) shared_.connector.stop();
@@ -156,6 +177,7 @@ class Worker::Parts {
   }
 
   Shared& shared_;
+  const int index_;
   SystemClock clock_;
   Loop loop_;
   Scope main_;        // serve()
@@ -164,9 +186,11 @@ class Worker::Parts {
   BodyParser bodies_;
   Books books_;
   std::unique_ptr<TokenVerifier> tokens_;
+  RequestFingerprinter fingerprints_;
   Ledger ledger_;
   Reader reader_;
   Health health_;
+  KeyExpiry key_expiry_;
   std::string scratch_;
   Context context_;
   Service service_;
@@ -198,7 +222,7 @@ void Worker::run(std::promise<Result<void>> ready) {
     return;
   }
   {
-    Parts parts(shared_, std::move(*ring));
+    Parts parts(shared_, index_, std::move(*ring));
     parts_ = &parts;
     ready.set_value({});
     parts.run(listener_);

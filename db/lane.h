@@ -1,69 +1,80 @@
 // A lane: one connection that carries out batches of operations, each batch in one database transaction.
 //
-//   lock    BEGIN, lock the accounts of the batch in account_number order, read the database's clock
+//   claim   the Idempotency-Keys of the batch, if there are any: what was answered before is answered again, and what
+//   is
+//           under way elsewhere is refused
+//   lock    the accounts of the batch, in account_number order, and read the database's clock
 //   decide  the rules, operation by operation in order of arrival, on the locked rows
-//   write   one UPDATE of the accounts that changed, one INSERT of the log rows, COMMIT
-//   answer  each operation its own outcome, and a success only after COMMIT was acknowledged
+//   write   one UPDATE of the accounts that changed, one INSERT of the log rows, one of the answers to keep, COMMIT
+//   answer  each operation its own outcome, and what was written only after COMMIT was acknowledged
 //
-// Two round trips, however many operations. A refused operation costs its neighbours nothing. A batch that fails as a
-// whole is retried, split or refused, never half-answered; one whose connection dies in COMMIT is resolved by asking
-// the database whether the batch's log rows are there, after making sure that the old backend is gone.
+// Two or three round trips, however many operations. A refused operation costs its neighbours nothing. A batch that
+// fails as a whole is retried, split or refused, never half-answered; one whose connection dies in COMMIT is resolved
+// by asking the database whether the batch's mark is there, after making sure that the old backend is gone.
 #pragma once
 
 #include <coroutine>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "core/pause.h"
 #include "core/task.h"
+#include "db/lane_store.h"
 #include "db/ledger.h"
-#include "db/pg_connection.h"
 
 namespace txn {
 
-class Lane final : private PgConnection::Owner {
+class Lane final {
  public:
   Lane(Ledger& ledger, int index);
+  // Where the batches go; set once, before run(). Apart from the constructor because a store tells its lane of lost
+  // connections (by wake()).
+  void attach(std::unique_ptr<LaneStore> store) { store_ = std::move(store); }
 
   // Connects, works and reconnects until the ledger stops.
   Task<void> run();
 
-  bool is_open() const { return connection_.is_open(); }
+  bool is_open() const { return store_->is_open(); }
   // Connected and waiting for work.
-  bool is_idle() const { return idle_handle_ != nullptr && connection_.is_open(); }
+  bool is_idle() const { return idle_handle_ != nullptr && store_->is_open(); }
   // Not connected, and the last attempt to connect has failed.
   bool is_away() const { return away_; }
-  // Lets an idle lane look at the queue (or at the ledger's wish to stop) at once.
+  // Lets an idle lane look at the queue and at its connection at once.
   void wake();
+  // The ledger stops: wherever the lane waits, it looks at once.
+  void stop();
 
  private:
   enum class Attempt {
     kDone,     // outcomes are true: committed, or nothing to commit
-    kFailed,   // the database refused the batch; rolled back
+    kFailed,   // the database refused the batch; to be rolled back
     kLost,     // connection gone before COMMIT was sent: certainly not applied
     kInDoubt,  // connection gone after COMMIT was sent
   };
+  using Batch = std::span<PendingOperation* const>;
 
-  void on_idle_connection_lost() override { wake(); }
   Task<void> connect();
-  Task<void> process(std::span<PendingOperation* const> batch);
-  Task<Attempt> attempt(std::span<PendingOperation* const> batch);
-  Task<void> handle_failure(std::span<PendingOperation* const> batch);
-  Task<void> resolve(std::span<PendingOperation* const> batch);
-  Task<bool> old_backend_is_gone(int32_t pid, int64_t start_us);
-  void push_lock(std::span<PendingOperation* const> batch);
-  void read_locked();
-  void decide(std::span<PendingOperation* const> batch);
-  void push_write();
-  void answer_all(std::span<PendingOperation* const> batch);
-  void refuse_all(std::span<PendingOperation* const> batch);
+  Task<bool> try_connect();
+  Task<void> process(Batch batch);
+  Task<Attempt> attempt(Batch batch);
+  Task<StoreStatus> claim(Batch batch);
+  Task<void> handle_failure(Batch batch);
+  Task<void> resolve(Batch batch);
+  bool needs_claim(Batch batch) const;
+  static bool is_settled(PendingOperation& pending, Claim& claim);
+  LockRequest plan_lock();
+  void decide();
+  void answer_all(Batch batch);
+  void refuse_all(Batch batch);
 
   Ledger& ledger_;
   Loop& loop_;
   const int index_;
-  PgConnection connection_;
+  std::unique_ptr<LaneStore> store_;
   std::coroutine_handle<> idle_handle_;
+  Pause reconnect_pause_;
   bool away_ = false;
 
   // Transaction ids reserved and not yet used.
@@ -72,14 +83,14 @@ class Lane final : private PgConnection::Owner {
 
   // Scratch of the batch in flight; kept for their memory.
   std::vector<PendingOperation*> batch_;
+  std::vector<PendingOperation*> undecided_;  // those of an attempt that the claims have not answered
+  std::vector<IdempotentRequest*> keys_;
+  std::vector<Claim> claims_;
+  std::vector<IdempotentRequest*> answers_;  // to be kept
   std::vector<int64_t> account_numbers_;
-  std::vector<AccountState> accounts_;
+  Locked locked_;
   std::vector<LogRow> log_;
-  TransferLimits limits_{};
-  int64_t now_us_ = 0;
-  bool reserves_ids_ = false;
   bool has_transfers_ = false;
-  PgParameters parameters_;
 };
 
 }  // namespace txn

@@ -14,9 +14,13 @@ constexpr int kAttemptsMax = 2;
 
 }  // namespace
 
-Ledger::Ledger(Loop& loop, Connector& connector, const BatchRules& rules, LedgerOptions options)
-    : loop_(loop), connector_(connector), rules_(rules), options_(options) {
-  for (int i = 0; i < options_.lanes; ++i) lanes_.push_back(std::make_unique<Lane>(*this, i));
+Ledger::Ledger(Loop& loop, const BatchRules& rules, LedgerOptions options, const MakeStore& make_store)
+    : loop_(loop), rules_(rules), options_(options) {
+  for (int i = 0; i < options_.lanes; ++i) {
+    lanes_.push_back(std::make_unique<Lane>(*this, i));
+    Lane* lane = lanes_.back().get();
+    lane->attach(make_store([lane] { lane->wake(); }));
+  }
 }
 
 Ledger::~Ledger() { CHECK(queue_.empty(), "operations are answered before the ledger goes away"); }
@@ -27,15 +31,21 @@ void Ledger::start(Scope& scope) {
 
 void Ledger::stop() {
   stopping_ = true;
-  for (auto& lane : lanes_) lane->wake();
+  for (auto& lane : lanes_) lane->stop();
 }
 
 bool Ledger::is_connected() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_open(); });
 }
 
-// Refuses at once what could only wait: the queue is full, or the database was away when last tried.
-bool Ledger::admits() {
+// Refuses at once what could only wait: the queue is full, or the database was away when last tried; and what must not
+// wait: the same key is under way.
+bool Ledger::admits(PendingOperation& pending) {
+  if (pending.idempotent != nullptr && keys_in_flight_.contains(key_of(*pending.idempotent))) {
+    pending.outcome.code = OutcomeCode::kIdempotencyConflict;
+    return false;
+  }
+  pending.outcome.code = OutcomeCode::kUnavailable;
   if (queued_ >= options_.queue_max) {
     ++counters_.refused_full;
     return false;
@@ -49,6 +59,7 @@ void Ledger::enqueue(PendingOperation& pending) {
   pending.queued_ns = loop_.clock().now_ns();
   queue_.push_back(pending);
   ++queued_;
+  if (pending.idempotent != nullptr) keys_in_flight_.insert(key_of(*pending.idempotent));
   loop_.flush_soon(*this, FlushStage::kDatabase);
   if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
 }
@@ -59,6 +70,11 @@ void Ledger::take(std::vector<PendingOperation*>& batch) {
     PendingOperation* pending = queue_.pop_front();
     if (pending == nullptr) return;
     --queued_;
+    if (pending->client != nullptr && !pending->client->is_waiting()) {
+      ++counters_.abandoned;
+      answer(*pending);  // to nobody; not applied
+      continue;
+    }
     batch.push_back(pending);
   }
 }
@@ -78,7 +94,10 @@ void Ledger::give_back(std::span<PendingOperation* const> batch) {
   on_lane_changed();
 }
 
-void Ledger::answer(PendingOperation& pending) { loop_.resume_soon(pending.waiting); }
+void Ledger::answer(PendingOperation& pending) {
+  if (pending.idempotent != nullptr) keys_in_flight_.erase(key_of(*pending.idempotent));
+  loop_.resume_soon(pending.waiting);
+}
 
 void Ledger::refuse(PendingOperation& pending) {
   ++counters_.refused_away;

@@ -6,8 +6,12 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <set>
 #include <span>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "core/loop.h"
@@ -16,8 +20,8 @@
 
 namespace txn {
 
-class Connector;
 class Lane;
+class LaneStore;
 
 // The books' rules, given by the application. Pure: called under the locks of a batch, in order of arrival.
 class BatchRules {
@@ -25,6 +29,10 @@ class BatchRules {
   // Decides `operation` on `accounts` (sorted by account_number, changed in place), appends its log rows.
   virtual Outcome decide(const Operation& operation, std::span<AccountState> accounts, const TransferLimits& limits,
                          int64_t now_us, int64_t transaction_id, std::vector<LogRow>& log) const = 0;
+
+  // The answer that the client gets for `outcome`, which the rules have decided: kept with it under the request's key.
+  virtual StoredAnswer render(const Operation& operation, const Outcome& outcome,
+                              std::string_view request_id) const = 0;
 
  protected:
   ~BatchRules() = default;
@@ -34,11 +42,20 @@ struct LedgerOptions {
   int lanes = 1;
   size_t queue_max = 4096;
   size_t batch_max = 256;
-  int64_t command_timeout_ns = 30 * kNanosPerSecond;
   // Longest that an operation may wait for a lane before it is refused.
   int64_t queue_wait_ns = 5 * kNanosPerSecond;
   // Longest that a client waits to learn the outcome of a commit that the database went away in.
   int64_t in_doubt_ns = 10 * kNanosPerSecond;
+};
+
+// Who asked. Lives as long as the operation is on its way.
+class OperationClient {
+ public:
+  // False when nobody would hear the answer: the operation need not be begun then. One that was begun goes on.
+  virtual bool is_waiting() const = 0;
+
+ protected:
+  ~OperationClient() = default;
 };
 
 struct PendingListTag;
@@ -46,8 +63,11 @@ struct PendingListTag;
 // An operation on its way: lives in the frame of the handler that awaits it.
 class PendingOperation : public ListNode<PendingListTag> {
  public:
-  explicit PendingOperation(const Operation& asked) : operation(asked) {}
+  PendingOperation(const Operation& asked, IdempotentRequest* key, const OperationClient* caller)
+      : operation(asked), idempotent(key), client(caller) {}
   const Operation& operation;
+  IdempotentRequest* const idempotent;  // nullptr: came without a key
+  const OperationClient* const client;  // nullptr: somebody who always waits
   Outcome outcome;
   int64_t queued_ns = 0;
   int attempts = 0;
@@ -59,30 +79,38 @@ struct LedgerCounters {
   uint64_t operations = 0;    // in those batches
   uint64_t refused_full = 0;  // the queue was full
   uint64_t refused_away = 0;  // no lane had a connection, or none was free in time
-  uint64_t reconnects = 0;
+  uint64_t abandoned = 0;     // not begun, because the client had gone
+  uint64_t connects = 0;
   uint64_t commits_in_doubt = 0;
   uint64_t outcomes_unknown = 0;
 };
 
 class Ledger final : private Flusher, private Timer {
  public:
+  // Makes the store of a lane; `on_lost` is to be called when its connection dies while idle.
+  using MakeStore = std::function<std::unique_ptr<LaneStore>(std::function<void()> on_lost)>;
+
   // All references must outlive the ledger.
-  Ledger(Loop& loop, Connector& connector, const BatchRules& rules, LedgerOptions options);
+  Ledger(Loop& loop, const BatchRules& rules, LedgerOptions options, const MakeStore& make_store);
   ~Ledger();
 
-  // Awaitable Outcome. `operation` must stay as it is until then. kUnavailable is certain not to have been applied.
-  auto submit(const Operation& operation) {
+  // Awaitable Outcome. What the arguments point to must stay until then. kUnavailable is certain not to have been
+  // applied. With a key, kReplayed leaves the first answer in it; any other outcome that the rules decided leaves there
+  // what was kept.
+  auto submit(const Operation& operation, IdempotentRequest* idempotent = nullptr,
+              const OperationClient* client = nullptr) {
     struct Submit : PendingOperation {
       Ledger& ledger;
-      Submit(Ledger& owner, const Operation& asked) : PendingOperation(asked), ledger(owner) {}
-      bool await_ready() { return !ledger.admits(); }
+      Submit(Ledger& owner, const Operation& asked, IdempotentRequest* key, const OperationClient* caller)
+          : PendingOperation(asked, key, caller), ledger(owner) {}
+      bool await_ready() { return !ledger.admits(*this); }
       void await_suspend(std::coroutine_handle<> handle) {
         waiting = handle;
         ledger.enqueue(*this);
       }
       Outcome await_resume() const { return outcome; }
     };
-    return Submit(*this, operation);
+    return Submit(*this, operation, idempotent, client);
   }
 
   // Starts connecting. The lanes run in `scope` until stop().
@@ -99,7 +127,13 @@ class Ledger final : private Flusher, private Timer {
   friend class Lane;
   friend class PendingOperation;
 
-  bool admits();
+  using KeyInFlight = std::tuple<int64_t, OperationType, std::string_view>;
+  static KeyInFlight key_of(const IdempotentRequest& request) {
+    return {request.caller_id, request.route, request.key};
+  }
+
+  // False: `pending` has its outcome already.
+  bool admits(PendingOperation& pending);
   void enqueue(PendingOperation& pending);
   // Lanes: the oldest operations, at most batch_max.
   void take(std::vector<PendingOperation*>& batch);
@@ -112,12 +146,12 @@ class Ledger final : private Flusher, private Timer {
   void on_timer() override;
 
   Loop& loop_;
-  Connector& connector_;
   const BatchRules& rules_;
   const LedgerOptions options_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   IntrusiveList<PendingOperation, PendingListTag> queue_;
   size_t queued_ = 0;
+  std::set<KeyInFlight> keys_in_flight_;  // of this worker; the database knows those of the others
   bool stopping_ = false;
   LedgerCounters counters_;
 };

@@ -42,6 +42,25 @@ struct Operation {
   std::string description;         // UTF-8, at most 255 characters, no NUL
 };
 
+// Keyed hash of what a request asks for (app/idempotency.h).
+using Fingerprint = std::array<uint8_t, 32>;
+
+// An answer as it was given, to be given again byte for byte.
+struct StoredAnswer {
+  int16_t status = 0;
+  std::string body;
+};
+
+// A request that came with an Idempotency-Key.
+struct IdempotentRequest {
+  int64_t caller_id = 0;
+  OperationType route = OperationType::kDeposit;
+  std::string key;  // 1 to 255 visible ASCII characters
+  Fingerprint fingerprint{};
+  std::string request_id;  // errors carry it, and so do their repeats
+  StoredAnswer answer;     // filled in when the operation has been decided, or found to have been
+};
+
 // A row of `accounts` as locked by the lane.
 struct AccountState {
   int64_t account_number = 0;
@@ -81,8 +100,14 @@ struct LogRow {
   std::string_view description;
 };
 
-// What became of an operation. kSuccess and the refusals of the books are decided by the rules under lock; the last
-// three by the lane.
+// transaction_logs.id: twice the transaction, plus one for the payee's leg of a transfer.
+inline int64_t log_row_id(const LogRow& row) {
+  const bool is_payee_leg = row.type == OperationType::kTransfer && row.direction == Direction::kCredit;
+  return row.transaction_id * 2 + (is_payee_leg ? 1 : 0);
+}
+
+// What became of an operation. kSuccess and the refusals of the books are decided by the rules under lock; what follows
+// them by the lane.
 enum class OutcomeCode : uint8_t {
   kSuccess,
   kAccountNotFound,
@@ -94,8 +119,11 @@ enum class OutcomeCode : uint8_t {
   kBalanceOverflow,
   kTransferLimitExceeded,
   kDailyTransactionCountExceeded,
-  kUnavailable,     // certainly not applied
-  kOutcomeUnknown,  // the database went away in the middle of COMMIT and could not be asked in time
+  kReplayed,              // answered before under the same key: the answer is in the IdempotentRequest
+  kIdempotencyConflict,   // the same key is being used right now
+  kIdempotencyKeyReused,  // the same key was used for another request
+  kUnavailable,           // certainly not applied
+  kOutcomeUnknown,        // the database went away in the middle of COMMIT and could not be asked in time
 };
 
 struct Outcome {

@@ -6,6 +6,20 @@ namespace txn::sql {
 
 const Statement kBegin{"begin", "BEGIN"};
 
+// A key is held by a lock that ends with the transaction and that nobody waits for: whoever does not get it knows at
+// once that a request with this key is under way, on whichever replica.
+const Statement kClaimKeys{"claim_keys",
+                           "SELECT pg_try_advisory_xact_lock(hashtextextended(k.route || ' ' || k.key, k.caller_id)) "
+                           "FROM unnest($1::bigint[], $2::text[], $3::text[]) "
+                           "WITH ORDINALITY AS k(caller_id, route, key, n) ORDER BY n"};
+// A statement of its own, after the claim: its snapshot shows what the holder before us has committed.
+const Statement kFindKeys{"find_keys",
+                          "SELECT k.n, i.fingerprint, i.status::integer, i.body "
+                          "FROM unnest($1::bigint[], $2::text[], $3::text[]) "
+                          "WITH ORDINALITY AS k(caller_id, route, key, n) "
+                          "JOIN idempotency_keys i USING (caller_id, route, key) "
+                          "WHERE i.created_at > clock_timestamp() - interval '24 hours'"};
+
 // Locks are taken in the order of account_number whatever the batch looks like: LockRows stands above the Sort in the
 // plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
 const Statement kLockAccounts{"lock_accounts",
@@ -43,6 +57,16 @@ const Statement kInsertLogs{
     "$8::numeric[], $9::numeric[], $11::text[]) "
     "AS v(id, account_number, counterparty, seq, type, direction, mode, amount, balance_after, description)"};
 
+// Only a row that has expired can be in the way.
+const Statement kInsertKeys{
+    "insert_keys",
+    "INSERT INTO idempotency_keys (caller_id, route, key, fingerprint, status, body, created_at) "
+    "SELECT v.caller_id, v.route, v.key, v.fingerprint, v.status, v.body, $7::timestamptz "
+    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::text[]) "
+    "AS v(caller_id, route, key, fingerprint, status, body) "
+    "ON CONFLICT (caller_id, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
+    "status = excluded.status, body = excluded.body, created_at = excluded.created_at"};
+
 const Statement kCommit{"commit", "COMMIT"};
 const Statement kRollback{"rollback", "ROLLBACK"};
 
@@ -51,6 +75,11 @@ const Statement kEndBackend{"end_backend",
                             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                             "WHERE pid = $1::integer AND backend_start = $2::timestamptz"};
 const Statement kFindTransaction{"find_transaction", "SELECT 1 FROM transaction_logs WHERE id = $1::bigint"};
+
+// The body has the time and ids of this very decision in it, so an older answer under the key is not taken for it.
+const Statement kFindKey{"find_key",
+                         "SELECT 1 FROM idempotency_keys WHERE caller_id = $1::bigint AND route = $2::text "
+                         "AND key = $3::text AND body = $4::text"};
 
 const Statement kPing{"ping", "SELECT 1"};
 const Statement kSelectAccount{
@@ -79,16 +108,23 @@ const Statement kSelectTransaction{
     "FROM transaction_logs t JOIN accounts a USING (account_number) "
     "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
 
+// In small bites, and around whatever a lane has in its hands.
+const Statement kExpireKeys{"expire_keys",
+                            "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY("
+                            "SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' "
+                            "ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"};
+
 std::span<const Statement* const> lane_statements() {
-  static constexpr std::array kAll{&kBegin,      &kLockAccounts,   &kReadClock,      &kReserveIds,
-                                   &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kInsertLogs,
-                                   &kCommit,     &kRollback,       &kEndBackend,     &kFindTransaction};
+  static constexpr std::array kAll{&kBegin,          &kClaimKeys,  &kFindKeys,        &kLockAccounts,
+                                   &kReadClock,      &kReserveIds, &kReadLimits,      &kUpdateBalances,
+                                   &kUpdateAccounts, &kInsertLogs, &kInsertKeys,      &kCommit,
+                                   &kRollback,       &kEndBackend, &kFindTransaction, &kFindKey};
   return kAll;
 }
 
 std::span<const Statement* const> reader_statements() {
-  static constexpr std::array kAll{&kPing,         &kSelectAccount, &kSelectLimit,
-                                   &kSelectLimits, &kSelectLogs,    &kSelectTransaction};
+  static constexpr std::array kAll{&kPing,       &kSelectAccount,     &kSelectLimit, &kSelectLimits,
+                                   &kSelectLogs, &kSelectTransaction, &kExpireKeys};
   return kAll;
 }
 

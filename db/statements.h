@@ -15,6 +15,8 @@ namespace sql {
 
 // Lanes (db/lane.cc), in the order in which a batch runs them.
 extern const Statement kBegin;
+extern const Statement kClaimKeys;  // $1 bigint[] caller, $2 text[] route, $3 text[] key, as the next
+extern const Statement kFindKeys;
 extern const Statement kLockAccounts;    // $1 bigint[]
 extern const Statement kReadClock;       // after the locks: one clock for every replica
 extern const Statement kReserveIds;      // next block of transaction ids
@@ -22,9 +24,11 @@ extern const Statement kReadLimits;      // transfer_limits
 extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $3 bigint[] log_seq
 extern const Statement kUpdateAccounts;  // the same, and $4 date[], $5 numeric[], $6 int[]: usage
 extern const Statement kInsertLogs;      // see statements.cc
+extern const Statement kInsertKeys;  // as kClaimKeys, $4 bytea[] fingerprint, $5 int[] status, $6 text[] body, $7 time
 extern const Statement kCommit;
 extern const Statement kRollback;
 extern const Statement kEndBackend;       // $1 int, $2 timestamptz: is the backend of then still there? end it
+extern const Statement kFindKey;          // $1 bigint, $2 text, $3 text, $4 text: caller, route, key, body
 extern const Statement kFindTransaction;  // $1 bigint: id of a log row
 
 // Readers (db/reader.cc).
@@ -33,6 +37,7 @@ extern const Statement kSelectAccount;  // $1 bigint
 extern const Statement kSelectLimit;    // $1 text
 extern const Statement kSelectLimits;
 extern const Statement kSelectLogs;         // see statements.cc
+extern const Statement kExpireKeys;         // removes some of what has expired
 extern const Statement kSelectTransaction;  // $1 bigint: transaction id
 
 std::span<const Statement* const> lane_statements();

@@ -1,0 +1,17 @@
+// What a client is told about a movement of money, for every outcome: written by the lane for requests with an
+// Idempotency-Key, which keep it, and by the handler for all others.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "app/problem.h"
+#include "db/ledger_rows.h"
+
+namespace txn {
+
+// Appends the body and returns the status: 200, or the problem's.
+int append_money_answer(std::string& out, const Operation& operation, const Outcome& outcome,
+                        std::string_view request_id);
+
+}  // namespace txn

@@ -1,0 +1,273 @@
+#include "db/pg_lane_store.h"
+
+#include <algorithm>
+
+#include "db/connector.h"
+#include "db/statements.h"
+
+namespace txn {
+namespace {
+
+// Beyond the server's own statement_timeout, so that a server that still answers can say what happened.
+constexpr int64_t kAnswerGraceNs = 2 * kNanosPerSecond;
+
+StoreStatus status_of(ExchangeStatus status) {
+  switch (status) {
+    case ExchangeStatus::kOk:
+      return StoreStatus::kOk;
+    case ExchangeStatus::kFailed:
+      return StoreStatus::kFailed;
+    case ExchangeStatus::kLost:
+      return StoreStatus::kLost;
+  }
+  return StoreStatus::kLost;
+}
+
+AccountState read_account(const PgResult& rows, int row) {
+  AccountState account;
+  account.account_number = rows.int8(row, 0);
+  account.owner_id = rows.int8(row, 1);
+  const auto privilege = parse_privilege(rows.bytes(row, 2));
+  CHECK(privilege.has_value(), "the schema admits known privileges only");
+  account.privilege = *privilege;
+  account.is_active = rows.boolean(row, 3);
+  account.balance = rows.numeric(row, 4);
+  account.log_seq = rows.int8(row, 5);
+  if (!rows.is_null(row, 6)) {
+    const std::string_view hash = rows.bytes(row, 6);
+    CHECK(hash.size() == sizeof(PinHash), "the schema admits hashes of 32 bytes only");
+    std::copy(hash.begin(), hash.end(), account.pin_hash.emplace().begin());
+  }
+  account.usage_day = rows.date(row, 7);
+  account.usage_amount = rows.numeric(row, 8);
+  account.usage_count = rows.int4(row, 9);
+  return account;
+}
+
+}  // namespace
+
+PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, int64_t command_timeout_ns, std::function<void()> on_lost)
+    : loop_(loop),
+      connector_(connector),
+      timeout_ns_(command_timeout_ns + kAnswerGraceNs),
+      on_lost_(std::move(on_lost)),
+      connection_(loop, *this) {}
+
+Task<Result<void>> PgLaneStore::open() {
+  co_await connection_.close();
+  in_transaction_ = false;
+  auto opened = co_await connector_.open(loop_, sql::lane_statements());
+  if (!opened) co_return std::unexpected(opened.error());
+  connection_.adopt(std::move(*opened));
+  co_return Result<void>();
+}
+
+Task<void> PgLaneStore::close() { return connection_.close(); }
+
+BackendId PgLaneStore::backend() const { return {connection_.backend_pid(), connection_.backend_start_us()}; }
+
+void PgLaneStore::add_keys(std::span<IdempotentRequest* const> keys) {
+  parameters_.begin_array(PgType::kInt8, keys.size());
+  for (const IdempotentRequest* key : keys) parameters_.element_int8(key->caller_id);
+  parameters_.end_array();
+  parameters_.begin_array(PgType::kText, keys.size());
+  for (const IdempotentRequest* key : keys) parameters_.element_text(to_string(key->route));
+  parameters_.end_array();
+  parameters_.begin_array(PgType::kText, keys.size());
+  for (const IdempotentRequest* key : keys) parameters_.element_text(key->key);
+  parameters_.end_array();
+}
+
+Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) {
+  out.clear();
+  connection_.push(sql::kBegin);
+  parameters_.clear();
+  add_keys(keys);
+  connection_.push(sql::kClaimKeys, parameters_);
+  connection_.push(sql::kFindKeys, parameters_);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  if (status != ExchangeStatus::kOk) co_return status_of(status);
+  in_transaction_ = true;
+
+  const PgResult& claimed = connection_.result(1);
+  CHECK(claimed.rows() == static_cast<int>(keys.size()), "a claim for every key");
+  out.resize(keys.size());
+  for (int row = 0; row < claimed.rows(); ++row)
+    out[static_cast<size_t>(row)].kind = claimed.boolean(row, 0) ? Claim::Kind::kNew : Claim::Kind::kInFlight;
+  const PgResult& used = connection_.result(2);
+  for (int row = 0; row < used.rows(); ++row) {
+    Claim& claim = out[static_cast<size_t>(used.int8(row, 0) - 1)];
+    claim.kind = Claim::Kind::kUsed;
+    const std::string_view fingerprint = used.bytes(row, 1);
+    CHECK(fingerprint.size() == claim.fingerprint.size(), "the schema admits fingerprints of 32 bytes only");
+    std::copy(fingerprint.begin(), fingerprint.end(), claim.fingerprint.begin());
+    claim.answer.status = static_cast<int16_t>(used.int4(row, 2));
+    claim.answer.body = used.bytes(row, 3);
+  }
+  co_return StoreStatus::kOk;
+}
+
+Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
+  size_t next = 0;
+  if (!in_transaction_) {
+    connection_.push(sql::kBegin);
+    ++next;
+  }
+  parameters_.clear();
+  parameters_.begin_array(PgType::kInt8, request.account_numbers.size());
+  for (const int64_t number : request.account_numbers) parameters_.element_int8(number);
+  parameters_.end_array();
+  connection_.push(sql::kLockAccounts, parameters_);
+  connection_.push(sql::kReadClock);
+  if (request.wants_ids) connection_.push(sql::kReserveIds);
+  // Read each time, four rows, so that an operator's change of the table holds from the next batch on.
+  if (request.wants_limits) connection_.push(sql::kReadLimits);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  if (status != ExchangeStatus::kOk) co_return status_of(status);
+  in_transaction_ = true;
+
+  const PgResult& locked = connection_.result(next++);
+  out.accounts.clear();
+  for (int row = 0; row < locked.rows(); ++row) out.accounts.push_back(read_account(locked, row));
+  out.now_us = connection_.result(next++).timestamptz(0, 0);
+  if (request.wants_ids) out.id_block = connection_.result(next++).int8(0, 0);
+  if (request.wants_limits) {
+    const PgResult& rows = connection_.result(next++);
+    out.limits = {};
+    for (int row = 0; row < rows.rows(); ++row) {
+      if (const auto privilege = parse_privilege(rows.bytes(row, 0)))
+        out.limits[static_cast<size_t>(*privilege)] = {rows.numeric(row, 1), rows.int4(row, 2)};
+    }
+  }
+  co_return StoreStatus::kOk;
+}
+
+Task<StoreStatus> PgLaneStore::write(const WriteRequest& request) {
+  if (!request.log.empty()) {
+    push_accounts(request);
+    push_log(request);
+  }
+  if (!request.answers.empty()) push_answers(request);
+  const size_t commit_index = connection_.result_count();
+  connection_.push(sql::kCommit);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  if (status == ExchangeStatus::kOk) {
+    // COMMIT of a failed transaction succeeds with the tag ROLLBACK.
+    CHECK(connection_.result(commit_index).command_tag() == "COMMIT", "a batch without errors commits");
+    in_transaction_ = false;
+  }
+  co_return status_of(status);
+}
+
+Task<StoreStatus> PgLaneStore::rollback() {
+  connection_.push(sql::kRollback);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  in_transaction_ = false;
+  co_return status_of(status);
+}
+
+// One array a column, over the accounts that changed or over the log rows.
+void PgLaneStore::push_accounts(const WriteRequest& request) {
+  PgParameters& out = parameters_;
+  const auto changed = static_cast<size_t>(std::count_if(request.accounts.begin(), request.accounts.end(),
+                                                         [](const auto& account) { return account.changed; }));
+  const auto column = [&](PgType type, auto element) {
+    out.begin_array(type, changed);
+    for (const AccountState& account : request.accounts) {
+      if (account.changed) element(account);
+    }
+    out.end_array();
+  };
+  out.clear();
+  column(PgType::kInt8, [&](const AccountState& a) { out.element_int8(a.account_number); });
+  column(PgType::kNumeric, [&](const AccountState& a) { out.element_numeric(a.balance); });
+  column(PgType::kInt8, [&](const AccountState& a) { out.element_int8(a.log_seq); });
+  if (request.has_usage) {
+    column(PgType::kDate, [&](const AccountState& a) { out.element_date(a.usage_day); });
+    column(PgType::kNumeric, [&](const AccountState& a) { out.element_numeric(a.usage_amount); });
+    column(PgType::kInt4, [&](const AccountState& a) { out.element_int4(a.usage_count); });
+  }
+  connection_.push(request.has_usage ? sql::kUpdateAccounts : sql::kUpdateBalances, out);
+}
+
+void PgLaneStore::push_log(const WriteRequest& request) {
+  PgParameters& out = parameters_;
+  const auto column = [&](PgType type, auto element) {
+    out.begin_array(type, request.log.size());
+    for (const LogRow& row : request.log) element(row);
+    out.end_array();
+  };
+  out.clear();
+  column(PgType::kInt8, [&](const LogRow& r) { out.element_int8(log_row_id(r)); });
+  column(PgType::kInt8, [&](const LogRow& r) { out.element_int8(r.account_number); });
+  column(PgType::kInt8, [&](const LogRow& r) {
+    if (r.counterparty == 0) {
+      out.element_null();
+    } else {
+      out.element_int8(r.counterparty);
+    }
+  });
+  column(PgType::kInt8, [&](const LogRow& r) { out.element_int8(r.seq); });
+  column(PgType::kText, [&](const LogRow& r) { out.element_text(to_string(r.type)); });
+  column(PgType::kText, [&](const LogRow& r) { out.element_text(to_string(r.direction)); });
+  column(PgType::kText, [&](const LogRow& r) {
+    if (r.transfer_mode == TransferMode::kNone) {
+      out.element_null();
+    } else {
+      out.element_text(to_string(r.transfer_mode));
+    }
+  });
+  column(PgType::kNumeric, [&](const LogRow& r) { out.element_numeric(r.amount); });
+  column(PgType::kNumeric, [&](const LogRow& r) { out.element_numeric(r.balance_after); });
+  out.add_timestamptz(request.now_us);
+  column(PgType::kText, [&](const LogRow& r) { out.element_text(r.description); });
+  connection_.push(sql::kInsertLogs, out);
+}
+
+void PgLaneStore::push_answers(const WriteRequest& request) {
+  PgParameters& out = parameters_;
+  out.clear();
+  add_keys(request.answers);
+  out.begin_array(PgType::kBytea, request.answers.size());
+  for (const IdempotentRequest* key : request.answers)
+    out.element_text({reinterpret_cast<const char*>(key->fingerprint.data()), key->fingerprint.size()});
+  out.end_array();
+  out.begin_array(PgType::kInt4, request.answers.size());
+  for (const IdempotentRequest* key : request.answers) out.element_int4(key->answer.status);
+  out.end_array();
+  out.begin_array(PgType::kText, request.answers.size());
+  for (const IdempotentRequest* key : request.answers) out.element_text(key->answer.body);
+  out.end_array();
+  out.add_timestamptz(request.now_us);
+  connection_.push(sql::kInsertKeys, out);
+}
+
+Task<StoreStatus> PgLaneStore::end_backend(BackendId backend, bool& gone) {
+  parameters_.clear();
+  parameters_.add_int4(backend.pid);
+  parameters_.add_timestamptz(backend.start_us);
+  connection_.push(sql::kEndBackend, parameters_);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  gone = status == ExchangeStatus::kOk && connection_.result(0).rows() == 0;
+  co_return status_of(status);
+}
+
+Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
+  parameters_.clear();
+  if (marker.log_row_id != 0) {
+    parameters_.add_int8(marker.log_row_id);
+    connection_.push(sql::kFindTransaction, parameters_);
+  } else {
+    CHECK(marker.idempotent != nullptr, "a batch that was written has a marker");
+    parameters_.add_int8(marker.idempotent->caller_id);
+    parameters_.add_text(to_string(marker.idempotent->route));
+    parameters_.add_text(marker.idempotent->key);
+    parameters_.add_text(marker.idempotent->answer.body);
+    connection_.push(sql::kFindKey, parameters_);
+  }
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  found = status == ExchangeStatus::kOk && connection_.result(0).rows() == 1;
+  co_return status_of(status);
+}
+
+}  // namespace txn

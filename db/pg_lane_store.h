@@ -1,0 +1,48 @@
+// The lane's database on PostgreSQL: each step is one pipelined round trip of prepared statements.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "db/lane_store.h"
+#include "db/pg_connection.h"
+
+namespace txn {
+
+class PgLaneStore final : public LaneStore, private PgConnection::Owner {
+ public:
+  // `on_lost` is called when the connection dies while idle. References must outlive the store.
+  PgLaneStore(Loop& loop, Connector& connector, int64_t command_timeout_ns, std::function<void()> on_lost);
+
+  Task<Result<void>> open() override;
+  Task<void> close() override;
+  bool is_open() const override { return connection_.is_open(); }
+  BackendId backend() const override;
+
+  Task<StoreStatus> claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) override;
+  Task<StoreStatus> lock(const LockRequest& request, Locked& out) override;
+  Task<StoreStatus> write(const WriteRequest& request) override;
+  Task<StoreStatus> rollback() override;
+  Task<StoreStatus> end_backend(BackendId backend, bool& gone) override;
+  Task<StoreStatus> find(const Marker& marker, bool& found) override;
+
+  const std::string& error_sqlstate() const override { return connection_.error_sqlstate(); }
+  const std::string& error_text() const override { return connection_.error_text(); }
+
+ private:
+  void on_idle_connection_lost() override { on_lost_(); }
+  void add_keys(std::span<IdempotentRequest* const> keys);
+  void push_accounts(const WriteRequest& request);
+  void push_log(const WriteRequest& request);
+  void push_answers(const WriteRequest& request);
+
+  Loop& loop_;
+  Connector& connector_;
+  const int64_t timeout_ns_;
+  const std::function<void()> on_lost_;
+  PgConnection connection_;
+  PgParameters parameters_;
+  bool in_transaction_ = false;  // claim() has begun it
+};
+
+}  // namespace txn
