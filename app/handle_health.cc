@@ -43,7 +43,7 @@ Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch, Princi
 Task<void> handle_readyz(Context& context, Exchange& exchange, RouteMatch, Principal) {
   const bool database_up = context.health.is_database_up();
   const bool draining = context.health.is_draining();
-  const bool ready = database_up && !draining;
+  const bool ready = context.health.is_ready() && !draining;
   std::string& out = context.scratch;
   out = ready ? R"({"status":"ok")" : R"({"status":"unavailable")";
   if (is_verbose(exchange.request().query)) {

@@ -22,6 +22,10 @@ Task<void> Health::run() {
     const auto answer = co_await reader_.query(sql::kPing, none);
     last_ping_ok_ = answer.has_value();
     last_answer_ns_ = loop_.clock().now_ns();
+    if (!started_ && is_database_up()) {
+      started_ = true;
+      starting_.fetch_sub(1);
+    }
     co_await pause_.wait(last_ping_ok_ && ledger_.is_connected() ? kPingEveryNs : kPingAgainAfterFailureNs);
   }
 }

@@ -1,10 +1,10 @@
 #include "app/serve.h"
 
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <ctime>
 #include <memory>
 #include <vector>
@@ -119,7 +119,10 @@ int serve(const Settings& settings) {
 
   Connector connector(
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
-  Shared shared{.settings = settings, .connector = connector, .workers_serving = settings.workers};
+  Shared shared{.settings = settings,
+                .connector = connector,
+                .workers_serving = settings.workers,
+                .workers_starting = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::future<Result<void>>> ready;
   for (int i = 0; i < settings.workers; ++i) {

@@ -97,7 +97,7 @@ class Worker::Parts {
                       std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, reader_options(shared.settings)),
-        health_(loop_, ledger_, reader_),
+        health_(loop_, ledger_, reader_, shared.workers_starting),
         key_expiry_(loop_, reader_),
         context_{.settings = shared.settings,
                  .clock = clock_,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "app/health.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/mailbox.h"
@@ -18,6 +19,7 @@ struct Shared {
   const Settings& settings;
   Connector& connector;
   std::atomic<int> workers_serving;  // those that still have clients or operations under way
+  StartingWorkers workers_starting;
 };
 
 class Worker {

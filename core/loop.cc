@@ -15,7 +15,10 @@ Loop::~Loop() {
   // The kernel must let go of the mailbox before it is closed.
   ring_->cancel(mailbox_wake_);
   stopping_ = true;
-  while (mailbox_wake_.in_flight()) ring_->submit_and_wait(-1);
+  while (mailbox_wake_.in_flight()) {
+    ring_->submit_and_wait(-1);
+    ring_->deliver();
+  }
   mailbox_.drain();
 }
 
@@ -34,10 +37,11 @@ void Loop::turn() {
   // 1. One system call: what the last turn produced goes out, what has happened since comes in.
   const int64_t wait = wait_ns();
   keep_turning_ = false;
-  ring_->submit_and_wait(wait);  // delivers completions
-  // 2. One reading of the clocks serves the whole turn. It comes after the wait, or every stamp would be stale; the
-  //    completions above have used the time of the last turn, which only shortens what they measure.
+  ring_->submit_and_wait(wait);
+  // 2. One reading of the clocks serves the whole turn: after the wait, or every deadline set below would be short by
+  // it.
   clock_.update();
+  ring_->deliver();
   // 3. Messages before timers: a message may bring the very thing that a timer is about to give up on.
   mailbox_.drain();
   timers_.advance(clock_.now_ns());

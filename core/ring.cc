@@ -125,11 +125,14 @@ class UringRing final : public Ring {
     io_uring_sqe_set_data(sqe, nullptr);
   }
 
-  size_t submit_and_wait(int64_t timeout_ns) override {
+  void submit_and_wait(int64_t timeout_ns) override {
     assert_owner();
     enter(timeout_ns);
     // The kernel keeps events that did not fit aside; peeking at an empty queue enters it again and fetches them.
     if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) ++overflows_;
+  }
+
+  size_t deliver() override {
     size_t events = 0;
     io_uring_cqe* cqe = nullptr;
     while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
@@ -225,7 +228,7 @@ class UringRing final : public Ring {
     const auto buffer_id = static_cast<uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
     if (has_buffer && result > 0)
       event.data = {buffers_ + size_t{buffer_id} * buffer_size_, static_cast<size_t>(result)};
-    if (completion != nullptr) deliver(*completion, event);
+    if (completion != nullptr) complete(*completion, event);
     if (has_buffer) give_back(buffer_id);
   }
 

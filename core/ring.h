@@ -49,9 +49,12 @@ class Ring {
   // true result when that was faster). Harmless when it is not in flight.
   virtual void cancel(Completion& completion) = 0;
 
-  // Submits what was queued, waits until an event is there or `timeout_ns` has passed (0: does not wait, < 0: no
-  // limit), and calls on_completion for all events. Returns the number of events.
-  virtual size_t submit_and_wait(int64_t timeout_ns) = 0;
+  // Submits what was queued and waits until an event is there or `timeout_ns` has passed (0: does not wait, < 0: no
+  // limit). Calls nobody back: the caller can read its clock in between.
+  virtual void submit_and_wait(int64_t timeout_ns) = 0;
+
+  // Calls on_completion for all events that are there. Returns their number.
+  virtual size_t deliver() = 0;
 
   // Receive buffers not held by the kernel's completions right now: all of them between two calls of submit_and_wait.
   virtual uint32_t buffer_count() const = 0;
@@ -63,7 +66,7 @@ class Ring {
     CHECK(!completion.in_flight_, "one request at a time per completion");
     completion.in_flight_ = true;
   }
-  static void deliver(Completion& completion, const CompletionEvent& event) {
+  static void complete(Completion& completion, const CompletionEvent& event) {
     if (!event.more) completion.in_flight_ = false;
     completion.on_completion(event);
   }

@@ -671,6 +671,10 @@ bool HttpParser::read_target() {
   if (target.find('#') != std::string_view::npos) {
     return fail(HttpError::kMalformed, "fragment in the request target");
   }
+  // llhttp takes any number of spaces before the target; RFC 9112 section 3 has one.
+  if (target_begin_ >= 2 && request_.base_[target_begin_ - 2] == ' ') {
+    return fail(HttpError::kMalformed, "more than one space before the request target");
+  }
   size_t path_begin = 0;
   request_.target_form = TargetForm::kOrigin;
   if (llhttp_.method == HTTP_CONNECT) {

@@ -147,6 +147,7 @@ TEST_F(ProblemTest, WhatClientsNameIsEscaped) {
 TEST_F(ProblemTest, EveryRefusalHasOne) {
   std::set<Problem> seen;
   for (int code = 1; code <= static_cast<int>(OutcomeCode::kOutcomeUnknown); ++code) {
+    if (static_cast<OutcomeCode>(code) == OutcomeCode::kReplayed) continue;  // has its own answer
     EXPECT_TRUE(seen.insert(problem_of(static_cast<OutcomeCode>(code))).second) << code;
   }
   EXPECT_EQ(problem_of(OutcomeCode::kAccountNotFound), Problem::kAccountNotFound);
@@ -158,7 +159,7 @@ TEST_F(ProblemTest, EveryRefusalHasOne) {
   EXPECT_EQ(problem_of(BodyError::Kind::kInvalidAmount), Problem::kInvalidAmount);
 }
 
-TEST(ProblemDeathTest, ASuccessIsNone) { EXPECT_DEATH(problem_of(OutcomeCode::kSuccess), "a success is no problem"); }
+TEST(ProblemDeathTest, ASuccessIsNone) { EXPECT_DEATH(problem_of(OutcomeCode::kSuccess), "that has none"); }
 
 }  // namespace
 }  // namespace txn

@@ -50,9 +50,12 @@ std::string_view name_of(OutcomeCode code) {
       return "TRANSFER_LIMIT_EXCEEDED";
     case OutcomeCode::kDailyTransactionCountExceeded:
       return "DAILY_TRANSACTION_COUNT_EXCEEDED";
+    case OutcomeCode::kReplayed:
+    case OutcomeCode::kIdempotencyConflict:
+    case OutcomeCode::kIdempotencyKeyReused:
     case OutcomeCode::kUnavailable:
     case OutcomeCode::kOutcomeUnknown:
-      break;
+      break;  // not for the rules to say
   }
   return "?";
 }

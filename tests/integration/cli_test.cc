@@ -513,6 +513,17 @@ TEST_F(CliServe, ServeIsTheDefault) {
   EXPECT_EQ(service.terminate(), ExitStatus{});
 }
 
+// Who has been told that it is ready sends requests, and not only to the worker that has said so.
+TEST_F(CliServe, ReadyMeansTheWholeProcess) {
+  for (int round = 0; round < 5; ++round) {
+    ServiceProcess service(settings({{"WORKERS", "8"}}));
+    int not_ready = 0;
+    for (int i = 0; i < 40; ++i) not_ready += service.ready() ? 0 : 1;  // each over a connection of its own
+    EXPECT_EQ(not_ready, 0) << "of 40 answers after the first 200";
+    EXPECT_EQ(service.terminate(), ExitStatus{});
+  }
+}
+
 TEST_F(CliServe, BothSignalsEndItWell) {
   for (const int signal : {SIGTERM, SIGINT}) {
     ServiceProcess service(settings());

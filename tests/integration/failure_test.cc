@@ -178,7 +178,7 @@ TEST_P(DatabaseOutage, IsToldAndSurvived) {
   // It comes back by itself, for everybody.
   EXPECT_TRUE(service.wait_until_ready(kRecoveryTimeout));
   EXPECT_TRUE(load.wait_for_successes(200, kRecoveryTimeout));
-  EXPECT_EQ(client.get("/health").json()["status"].text(), "healthy");
+  EXPECT_TRUE(wait_until([&] { return client.get("/health").json()["status"].text() == "healthy"; }, kRecoveryTimeout));
   const auto attempts = load.stop();
   for (const auto& [answer, count] : tally(attempts)) {
     EXPECT_TRUE(answer == "200 " || answer == "400 INSUFFICIENT_FUNDS" || answer == "404 ACCOUNT_NOT_FOUND" ||

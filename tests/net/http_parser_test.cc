@@ -314,6 +314,7 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Lines, Invalid,
     testing::Values(
+        Refused{"TwoSpacesBeforeTarget", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         Refused{"BareLfRequestLine", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
         Refused{"BareLfHeader", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400},
         Refused{"BareLfLastHeader", "GET / HTTP/1.1\r\nHost: a\n\r\n", 400},

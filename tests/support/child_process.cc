@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,6 +72,25 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
   ::signal(SIGPIPE, SIG_DFL);
   ::execve(argv[0], argv, env);
   ::_exit(kExecFailed);
+}
+
+// Waits for the other end of the leash to close, which the kernel does when the test run is gone, and cleans up.
+[[noreturn]] void janitor_main(int leash, const std::string& directory) {
+  ::setsid();
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(signal, SIG_IGN);
+  const int null_fd = ::open("/dev/null", O_RDWR);
+  for (int fd = 0; fd <= 2; ++fd) ::dup2(null_fd, fd);  // whoever reads the run's output must not wait for us
+  char byte = 0;
+  while (::read(leash, &byte, 1) < 0 && errno == EINTR) {
+  }
+  // Processes that were not stopped in order are being stopped by their death signals, and may write a little longer.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::error_code error;
+    std::filesystem::remove_all(directory, error);
+    if (!std::filesystem::exists(directory, error)) break;
+    ::usleep(100'000);
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -237,9 +257,27 @@ bool wait_until(const std::function<bool()>& condition, Milliseconds timeout) {
   return true;
 }
 
+const std::string& run_directory() {
+  static const std::string path = [] {
+    char name[] = "/tmp/txn-test-XXXXXX";
+    if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
+    ::chmod(name, 0755);  // the database runs as another user
+    Pipe leash = Pipe::create();
+    const pid_t janitor = ::fork();
+    if (janitor < 0) fatal(std::string("fork: ") + std::strerror(errno));
+    if (janitor == 0) {
+      leash.write_end.reset();
+      janitor_main(leash.read_end.get(), name);
+    }
+    leash.write_end.release();  // closed by the kernel when this process is no more
+    return std::string(name);
+  }();
+  return path;
+}
+
 TempDirectory::TempDirectory() {
-  char name[] = "/tmp/txn-test-XXXXXX";
-  if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
+  std::string name = run_directory() + "/XXXXXX";
+  if (::mkdtemp(name.data()) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
   path_ = name;
 }
 

@@ -5,10 +5,7 @@
 #include <libpq-fe.h>
 #include <netinet/in.h>
 #include <pwd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,25 +98,6 @@ std::vector<pid_t> children_of(pid_t parent) {
   return found;
 }
 
-// Waits for the other end of the leash to close, which the kernel does when the test run dies, and cleans up.
-[[noreturn]] void janitor_main(int leash, const std::string& directory) {
-  ::setsid();
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(signal, SIG_IGN);
-  const int null_fd = ::open("/dev/null", O_RDWR);
-  for (int fd = 0; fd <= 2; ++fd) ::dup2(null_fd, fd);  // whoever reads the run's output must not wait for us
-  char byte = 0;
-  while (::read(leash, &byte, 1) < 0 && errno == EINTR) {
-  }
-  // The postmaster has been stopped, or is being stopped by its death signal, and writes a little longer.
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    std::error_code error;
-    std::filesystem::remove_all(directory, error);
-    if (!std::filesystem::exists(directory, error)) break;
-    ::usleep(100'000);
-  }
-  ::_exit(0);
-}
-
 // Free a moment ago; that somebody takes it before us is possible, and unlikely.
 uint16_t free_port() {
   const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -174,19 +152,10 @@ std::string Database::value(const std::string& sql) const {
 
 PrivatePostgres::PrivatePostgres(Listen listen) : binaries_(find_binaries()), user_(user_to_run_as()) {
   // Short on purpose: a socket's path has room for 107 bytes.
-  char name[] = "/tmp/txn-pg-XXXXXX";
-  if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
+  std::string name = run_directory() + "/pg-XXXXXX";
+  if (::mkdtemp(name.data()) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
   directory_ = name;
-  if (user_ && ::chown(name, user_->uid, user_->gid) != 0) fatal(std::string("chown: ") + std::strerror(errno));
-
-  Pipe leash = Pipe::create();
-  janitor_ = ::fork();
-  if (janitor_ < 0) fatal(std::string("fork: ") + std::strerror(errno));
-  if (janitor_ == 0) {
-    leash.write_end.reset();
-    janitor_main(leash.read_end.get(), directory_);
-  }
-  janitor_leash_ = std::move(leash.write_end);
+  if (user_ && ::chown(name.c_str(), user_->uid, user_->gid) != 0) fatal(std::string("chown: ") + std::strerror(errno));
 
   SpawnOptions initdb;
   initdb.argv = {binaries_ + "/initdb",
@@ -216,8 +185,8 @@ PrivatePostgres::PrivatePostgres(Listen listen) : binaries_(find_binaries()), us
 
 PrivatePostgres::~PrivatePostgres() {
   stop(StopMode::kImmediate);
-  janitor_leash_.reset();
-  ::waitpid(janitor_, nullptr, 0);
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
 }
 
 void PrivatePostgres::prepare_tls() {

@@ -87,9 +87,6 @@ class PrivatePostgres {
   uint16_t port_ = kSocketPort;
   std::optional<UnixUser> user_;
   std::unique_ptr<ChildProcess> postmaster_;
-  // A process that waits for this run to end, even by SIGKILL, and then removes the directory.
-  pid_t janitor_ = -1;
-  UniqueFd janitor_leash_;
 };
 
 // The cluster of this executable, started on first use and stopped after the last test. Main thread only.
