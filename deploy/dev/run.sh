@@ -111,7 +111,7 @@ fi
 token=$("$service" token --sub 1 --role CUSTOMER --ttl 86400 9>&-) || die "no token"
 cat <<END
 
-transactions-service is ready on $url (documentation: $url/api/v1/docs)
+transactions-service is ready on $url
 
 Token (customer 1, valid for a day):
 $token

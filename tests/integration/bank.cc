@@ -82,9 +82,9 @@ std::string Bank::balance(int64_t account) const {
 std::vector<LogEntry> Bank::log_of(int64_t account, uint16_t port) {
   ApiClient client(port, teller());
   std::vector<LogEntry> entries;
-  const std::string target = "/transaction-logs/" + std::to_string(account) + "?limit=500";
-  for (std::string cursor;;) {
-    const HttpResponse response = client.get(cursor.empty() ? target : target + "&cursor=" + cursor);
+  const std::string first_page = "/transaction-logs/" + std::to_string(account) + "?limit=500";
+  for (std::string target = first_page;;) {
+    const HttpResponse response = client.get(target);
     if (response.status != 200) {
       std::ostringstream why;
       why << "log of account " << account << ": " << response;
@@ -108,7 +108,7 @@ std::vector<LogEntry> Bank::log_of(int64_t account, uint16_t port) {
       ++row;
     }
     if (!page["has_more"].boolean()) break;
-    cursor = page["next_cursor"].text();
+    target = first_page + "&cursor=" + page["next_cursor"].text();
   }
   std::reverse(entries.begin(), entries.end());
   return entries;

@@ -156,6 +156,7 @@ TEST(Cli, MigrateIsSafeWhenSeveralRunAtOnce) {
   const Settings settings = empty_database("migrate_race");
   std::vector<std::thread> threads;
   std::vector<RunResult> results(6);
+  threads.reserve(results.size());
   for (RunResult& result : results) {
     // (Threads that spawn a process stay until it has ended, as its death signal asks for.)
     threads.emplace_back([&settings, &result] { result = run_service({"migrate"}, settings); });
@@ -485,6 +486,7 @@ TEST_F(CliServe, RefusesAPortInUse) {
 
 TEST_F(CliServe, RefusesAPortInUseByAnotherProgram) {
   const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_TRUE(listener);
   const int on = 1;
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   sockaddr_in address{};
@@ -594,7 +596,7 @@ TEST_F(CliServe, ConfigurationFilesAreChecked) {
 TEST_F(CliServe, EverythingMayComeFromTheFile) {
   const TempDirectory directory;
   std::string text;
-  for (const auto& [name, value] : settings()) text += name + "=" + value + "\n";
+  for (const auto& [name, value] : settings()) text.append(name).append("=").append(value).append("\n");
   ServiceProcess service({}, {.args = {"serve", "--config", directory.write("service.conf", text)}});
   EXPECT_EQ(ApiClient(service.port(), customer()).get("/transfer-limits/GOLD").status, 200);
   EXPECT_EQ(service.terminate(), ExitStatus{});

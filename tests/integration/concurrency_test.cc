@@ -50,6 +50,7 @@ class Concurrency : public ::testing::Test {
     std::vector<HttpResponse> responses(kClients);
     std::latch ready(kClients);
     std::vector<std::thread> threads;
+    threads.reserve(kClients);
     for (size_t i = 0; i < kClients; ++i) {
       threads.emplace_back([&, i] {
         ApiClient client(ports()[i % 2], customer());

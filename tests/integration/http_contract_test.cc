@@ -718,6 +718,7 @@ TEST_F(HttpContract, ManyLargeBodiesAtOnce) {
   const std::string body = deposit_body(account(), "0.01");
   const std::string request = format_request("POST", kDeposits, money_headers(), body + std::string(60'000, ' '));
   std::vector<RawClient> clients;
+  clients.reserve(kConnections);
   for (size_t i = 0; i < kConnections; ++i) clients.emplace_back(port());
   // Piece by piece to everybody, so that all of them are in the middle of it at the same time.
   for (size_t at = 0; at < request.size(); at += 20'000) {
@@ -732,6 +733,7 @@ TEST_F(HttpContract, ComingAndGoingMixesNothingUp) {
   std::atomic<bool> stop = false;
   std::atomic<int> checked = 0;
   std::vector<std::thread> regulars;
+  regulars.reserve(3);
   for (int t = 0; t < 3; ++t) {
     regulars.emplace_back([&stop, &checked, t] {
       ApiClient client(port());

@@ -255,11 +255,8 @@ TEST_F(MoneyContract, FieldsThatAreMissingAreNamed) {
 TEST_F(MoneyContract, AccountNumbersArePositiveIntegers) {
   const int64_t account = bank().open_account();
   ApiClient client = as(teller());
-  for (const char* number :
-       {"0", "-1", "1.5",
-        "\""
-        "1001\"",
-        "null", "true", "[]", "{}", "9223372036854775808", "18446744073709551617", "1e400", "-9223372036854775809"}) {
+  for (const char* number : {"0", "-1", "1.5", R"("1001")", "null", "true", "[]", "{}", "9223372036854775808",
+                             "18446744073709551617", "1e400", "-9223372036854775809"}) {
     const std::string text(number);
     for (const char* path : kSingles)
       EXPECT_TRUE(

@@ -256,15 +256,15 @@ TEST_F(LogPaging, CursorWalksTheWholeLog) {
   for (const int limit : {1, 7, 40, 60, 119, 120, 121}) {
     const std::string query = "limit=" + std::to_string(limit);
     std::vector<int64_t> walked;
-    std::string cursor;
+    std::string next = query;
     for (int pages = 0; pages < kRows + 2; ++pages) {
-      const HttpResponse response = page(cursor.empty() ? query : query + "&cursor=" + cursor);
+      const HttpResponse response = page(next);
       ASSERT_TRUE(is_json(response));
       const auto rows = seqs(response);
       EXPECT_LE(rows.size(), static_cast<size_t>(limit));
       walked.insert(walked.end(), rows.begin(), rows.end());
       if (!response.json()["has_more"].boolean()) break;
-      cursor = response.json()["next_cursor"].text();
+      next = query + "&cursor=" + response.json()["next_cursor"].text();
     }
     EXPECT_EQ(walked, range(kRows, 1)) << limit;
   }
@@ -357,6 +357,7 @@ TEST_F(LogPaging, TheLargestPageArrivesWhole) {
       "POST", kDeposits, {{"Authorization", "Bearer " + customer()}, {"Content-Type", "application/json"}},
       deposit_body(busy, "1.00", ",\"description\":\"" + description + "\""));
   std::vector<RawClient> clients;
+  clients.reserve(20);
   for (int i = 0; i < 20; ++i) clients.emplace_back(port());
   for (int round = 0; round < 25; ++round) {
     for (RawClient& client : clients) ASSERT_TRUE(client.send(request));

@@ -79,6 +79,7 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
   ::setsid();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(signal, SIG_IGN);
   const int null_fd = ::open("/dev/null", O_RDWR);
+  if (null_fd < 0) ::_exit(1);
   for (int fd = 0; fd <= 2; ++fd) ::dup2(null_fd, fd);  // whoever reads the run's output must not wait for us
   char byte = 0;
   while (::read(leash, &byte, 1) < 0 && errno == EINTR) {

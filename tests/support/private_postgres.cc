@@ -101,6 +101,7 @@ std::vector<pid_t> children_of(pid_t parent) {
 // Free a moment ago; that somebody takes it before us is possible, and unlikely.
 uint16_t free_port() {
   const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) fatal(std::string("socket: ") + std::strerror(errno));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -103,7 +103,7 @@ std::ostream& operator<<(std::ostream& out, RawClient::Ending ending) {
 std::string format_request(std::string_view method, std::string_view target, const Headers& headers,
                            std::string_view body) {
   std::string bytes = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n";
-  for (const auto& [name, value] : headers) bytes += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : headers) bytes.append(name).append(": ").append(value).append("\r\n");
   if (!body.empty()) bytes += "Content-Length: " + std::to_string(body.size()) + "\r\n";
   return bytes + "\r\n" + std::string(body);
 }

@@ -29,7 +29,7 @@ SpawnOptions spawn_options(const std::vector<std::string>& args, const Settings&
   for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"}) {
     if (const char* value = std::getenv(name)) environment.try_emplace(name, value);
   }
-  for (const auto& [name, value] : environment) options.env.push_back(name + "=" + value);
+  for (const auto& [name, value] : environment) options.env.push_back(std::string(name).append("=").append(value));
   return options;
 }
 
