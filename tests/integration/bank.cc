@@ -35,8 +35,9 @@ std::string transfer_body(int64_t from, int64_t to, std::string_view amount, std
          ",\"amount\":" + std::string(amount) + std::string(extra) + "}";
 }
 
-Bank::Bank(const std::string& name, const Settings& extra)
-    : database_(postgres().create_database(name)), settings_(settings_for(database_)) {
+Bank::Bank(const std::string& name, const Settings& extra) : Bank(postgres().create_database(name), extra) {}
+
+Bank::Bank(const Database& database, const Settings& extra) : database_(database), settings_(settings_for(database)) {
   for (const auto& [key, value] : extra) settings_[key] = value;
   const RunResult result = run_service({"migrate"}, settings_);
   if (!result.ok()) {

@@ -58,6 +58,8 @@ class Bank {
  public:
   // Creates and migrates a database. Services are started on demand, with `extra` over the usual settings.
   explicit Bank(const std::string& name, const Settings& extra = {});
+  // Migrates a database that is there and empty.
+  explicit Bank(const Database& database, const Settings& extra = {});
 
   const Database& database() const { return database_; }
   const Settings& settings() const { return settings_; }

@@ -62,11 +62,10 @@ Attempt random_attempt(std::mt19937& random, const std::vector<int64_t>& account
   return attempt;
 }
 
-// Looks at one attempt and its rows; "" when all is well.
-std::string fault_of(const Attempt& attempt, const std::vector<LogEntry>& rows, const AuditOptions& options) {
+}  // namespace
+
+std::string fault_of(const Attempt& attempt, const std::vector<LogEntry>& rows, bool may_be_either) {
   const bool acknowledged = attempt.status == 200;
-  const bool no_answer = attempt.status == 0 && attempt.error != "cannot connect";
-  const bool may_be_either = attempt.status == 504 || (no_answer && options.answers_may_be_lost);
   if (rows.empty()) return acknowledged ? "acknowledged, but not in the log" : "";
   if (!acknowledged && !may_be_either) return "in the log, but was not acknowledged";
 
@@ -85,19 +84,19 @@ std::string fault_of(const Attempt& attempt, const std::vector<LogEntry>& rows, 
   return "";
 }
 
-}  // namespace
-
-void perform(ApiClient& client, Attempt& attempt) {
+void perform(ApiClient& client, Attempt& attempt, const Headers& headers) {
   const std::string extra = ",\"description\":\"" + attempt.description + "\"";
   const std::string amount = from_minor(attempt.amount);
   HttpResponse response;
   if (attempt.kind == Kind::kTransfer) {
-    response = client.post(kTransfers, transfer_body(attempt.account, attempt.payee, amount, extra));
+    response = client.post(kTransfers, transfer_body(attempt.account, attempt.payee, amount, extra), headers);
   } else {
     response = client.post(attempt.kind == Kind::kDeposit ? kDeposits : kWithdrawals,
-                           deposit_body(attempt.account, amount, extra));
+                           deposit_body(attempt.account, amount, extra), headers);
   }
   attempt.status = response.status;
+  attempt.body = response.body;
+  attempt.replayed = response.header("Idempotency-Replayed") == "true";
   attempt.error = response.status == 0 ? response.error : response.error_code();
   if (response.status == 200) {
     attempt.transaction_id = response.json()["transaction_id"].scalar();
@@ -164,7 +163,9 @@ std::vector<std::string> audit(Bank& bank, uint16_t port, const std::map<int64_t
     for (const LogEntry& entry : bank.log_of(account, port)) rows[entry.description].push_back(entry);
   }
   for (const Attempt& attempt : attempts) {
-    const std::string fault = fault_of(attempt, rows[attempt.description], options);
+    const bool no_answer = attempt.status == 0 && attempt.error != "cannot connect";
+    const bool may_be_either = attempt.status == 504 || (no_answer && options.answers_may_be_lost);
+    const std::string fault = fault_of(attempt, rows[attempt.description], may_be_either);
     if (!fault.empty()) faults.push_back(attempt.description + ": " + fault + "; it was answered " + attempt.where);
     rows.erase(attempt.description);
   }

@@ -28,11 +28,17 @@ struct Attempt {
   std::string error = {};  // why not, or the error_code
   std::string transaction_id = {};
   std::string new_balance = {};
+  std::string body = {};
+  bool replayed = false;   // told so by Idempotency-Replayed
   std::string where = {};  // the whole answer, for messages
 };
 
 // A transfer, deposit or withdrawal sent over `client`; fills in the second half of `attempt`.
-void perform(ApiClient& client, Attempt& attempt);
+void perform(ApiClient& client, Attempt& attempt, const Headers& headers = {});
+
+// Holds one attempt against its rows in the log; "" when all is well. `may_be_either`: without an answer that says
+// which, it may have been applied or not.
+std::string fault_of(const Attempt& attempt, const std::vector<LogEntry>& rows, bool may_be_either);
 
 struct LoadOptions {
   std::vector<uint16_t> ports = {};  // of the services; clients are dealt out among them

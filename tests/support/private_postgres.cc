@@ -5,7 +5,9 @@
 #include <libpq-fe.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -151,12 +153,21 @@ std::string Database::value(const std::string& sql) const {
   return rows.front().front();
 }
 
-PrivatePostgres::PrivatePostgres(Listen listen) : binaries_(find_binaries()), user_(user_to_run_as()) {
+PrivatePostgres::PrivatePostgres(Options options)
+    : options_(std::move(options)), binaries_(find_binaries()), user_(user_to_run_as()) {
   // Short on purpose: a socket's path has room for 107 bytes.
   std::string name = run_directory() + "/pg-XXXXXX";
   if (::mkdtemp(name.data()) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
   directory_ = name;
   if (user_ && ::chown(name.c_str(), user_->uid, user_->gid) != 0) fatal(std::string("chown: ") + std::strerror(errno));
+  if (options_.disk_bytes > 0) {
+    ::mkdir(data_directory().c_str(), 0700);
+    const std::string size = "mode=0700,size=" + std::to_string(options_.disk_bytes);
+    if (::mount("tmpfs", data_directory().c_str(), "tmpfs", MS_NOSUID | MS_NODEV, size.c_str()) != 0)
+      fatal(std::string("mount: ") + std::strerror(errno));
+    if (user_ && ::chown(data_directory().c_str(), user_->uid, user_->gid) != 0)
+      fatal(std::string("chown: ") + std::strerror(errno));
+  }
 
   SpawnOptions initdb;
   initdb.argv = {binaries_ + "/initdb",
@@ -174,18 +185,20 @@ PrivatePostgres::PrivatePostgres(Listen listen) : binaries_(find_binaries()), us
   if (!result.ok()) fatal("initdb: " + result.out + result.err);
 
   std::ofstream(directory_ + "/data/postgresql.conf", std::ios::app)
-      << kSettings << "unix_socket_directories = '" << directory_ << "'\n";
+      << kSettings << "unix_socket_directories = '" << directory_ << "'\n"
+      << options_.settings;
   // Members of this role have to give their password; the superuser never does, so the tests themselves always get in.
   std::ofstream(directory_ + "/data/pg_hba.conf")
       << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n"
       << "hostssl all all 127.0.0.1/32 scram-sha-256\n";
-  if (listen == Listen::kTlsToo) prepare_tls();
+  if (options_.listen == Listen::kTlsToo) prepare_tls();
   start();
   admin().query("CREATE ROLE with_password NOLOGIN");
 }
 
 PrivatePostgres::~PrivatePostgres() {
   stop(StopMode::kImmediate);
+  if (options_.disk_bytes > 0) ::umount2(data_directory().c_str(), MNT_DETACH);
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
 }
@@ -226,6 +239,7 @@ void PrivatePostgres::start() {
   SpawnOptions options;
   options.argv = {binaries_ + "/postgres", "-D", directory_ + "/data"};
   options.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  options.env.insert(options.env.end(), options_.env.begin(), options_.env.end());
   options.directory = directory_;
   options.user = user_;
   options.stdout_fd = log.get();

@@ -50,9 +50,18 @@ class PrivatePostgres {
 
   enum class Listen { kSocketOnly, kTlsToo };
 
-  // initdb and start; aborts the run when that fails. With kTlsToo it also listens on a free port of loopback, there
-  // for TLS only and with passwords only, under a certificate of its own.
-  explicit PrivatePostgres(Listen listen = Listen::kSocketOnly);
+  struct Options {
+    // With kTlsToo it also listens on a free port of loopback, there for TLS only and with passwords only, under a
+    // certificate of its own.
+    Listen listen = Listen::kSocketOnly;
+    std::string settings = {};          // further lines of postgresql.conf
+    std::vector<std::string> env = {};  // further variables of the server's environment
+    int64_t disk_bytes = 0;             // the data on a tmpfs of this size, which only root can mount; 0: on the disk
+  };
+
+  // initdb and start; aborts the run when that fails.
+  explicit PrivatePostgres(Listen listen = Listen::kSocketOnly) : PrivatePostgres(Options{.listen = listen}) {}
+  explicit PrivatePostgres(Options options);
   PrivatePostgres(const PrivatePostgres&) = delete;
   ~PrivatePostgres();
 
@@ -72,7 +81,10 @@ class PrivatePostgres {
 
   const std::string& socket_directory() const { return directory_; }
   uint16_t port() const { return port_; }
+  std::string data_directory() const { return directory_ + "/data"; }
   pid_t postmaster_pid() const { return postmaster_->pid(); }
+  // False when it was stopped or killed, and when it has given up by itself.
+  bool running() { return postmaster_ && postmaster_->running(); }
   // Everything the server has logged so far.
   std::string log() const;
 
@@ -82,6 +94,7 @@ class PrivatePostgres {
   Database admin() const { return Database("postgres", directory_, port_); }
   void prepare_tls();
 
+  Options options_;
   std::string directory_;
   std::string binaries_;
   uint16_t port_ = kSocketPort;

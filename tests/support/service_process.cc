@@ -18,7 +18,9 @@ constexpr Milliseconds kReadyTimeout{30'000};
 SpawnOptions spawn_options(const std::vector<std::string>& args, const Settings& settings,
                            const TempDirectory& directory) {
   SpawnOptions options;
-  options.argv = {TXN_SERVICE_BINARY};
+  // Another build of it than ours, when the tests themselves are tested.
+  const char* chosen = std::getenv("TXN_SERVICE");
+  options.argv = {chosen != nullptr ? chosen : TXN_SERVICE_BINARY};
   options.argv.insert(options.argv.end(), args.begin(), args.end());
   options.directory = directory.path();
   Settings environment = settings;

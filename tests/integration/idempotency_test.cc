@@ -1,0 +1,240 @@
+// Idempotency-Key: a request is carried out once however often it is sent, to whichever replica, before and after
+// restarts, and the first answer is given again byte for byte.
+
+#include <gmock/gmock.h>
+
+#include <future>
+#include <latch>
+#include <thread>
+
+#include "tests/integration/answers.h"
+#include "tests/integration/bank.h"
+
+namespace txn::test {
+namespace {
+
+constexpr int kClients = 32;
+
+Headers key(const std::string& text) { return {{"Idempotency-Key", text}}; }
+
+bool is_replay(const HttpResponse& response) { return response.header("Idempotency-Replayed") == "true"; }
+
+class Idempotency : public BankTest {
+ protected:
+  static int64_t logged(int64_t account) {
+    return std::stoll(bank().database().value("SELECT count(*) FROM transaction_logs WHERE account_number = " +
+                                              std::to_string(account)));
+  }
+  // Waits until the service has a session that waits for a lock.
+  static ::testing::AssertionResult something_waits_for_a_lock() {
+    for (int i = 0; i < 500; ++i) {
+      if (bank().database().value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != "0")
+        return ::testing::AssertionSuccess();
+      std::this_thread::sleep_for(Milliseconds(10));
+    }
+    return ::testing::AssertionFailure() << "nobody came to wait for the lock";
+  }
+};
+
+TEST_F(Idempotency, ARepeatGetsTheFirstAnswerByteForByte) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  const HttpResponse first = client.post(kDeposits, deposit_body(account, "10.00"), key("first"));
+  ASSERT_TRUE(is_json(first));
+  EXPECT_FALSE(first.has("Idempotency-Replayed"));
+  // Another spelling of the same request is the same request.
+  const std::string respelt = R"({ "amount": "10", "account_number": )" + std::to_string(account) + " }";
+  for (const std::string& body : {deposit_body(account, "10.00"), respelt}) {
+    const HttpResponse again = client.post(kDeposits, body, key("first"));
+    ASSERT_TRUE(is_json(again));
+    EXPECT_TRUE(is_replay(again));
+    EXPECT_EQ(again.body, first.body);
+  }
+  EXPECT_EQ(bank().balance(account), "1010.00");
+  EXPECT_EQ(logged(account), 1);
+}
+
+TEST_F(Idempotency, RefusalsAreRepeatedToo) {
+  const int64_t account = bank().open_account({.balance = "5.00", .pin = "1234"});
+  ApiClient client = as(customer());
+  const std::string too_much = deposit_body(account, "6.00", R"(,"pin":"1234")");
+  const HttpResponse first = client.post(kWithdrawals, too_much, key("refused"));
+  ASSERT_TRUE(is_problem(first, 400, "INSUFFICIENT_FUNDS"));
+  ASSERT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "100.00"))));
+  // By now it would succeed; but the caller has been told that it did not.
+  const HttpResponse again = client.post(kWithdrawals, too_much, key("refused"));
+  EXPECT_EQ(again.status, 400);
+  EXPECT_TRUE(is_replay(again));
+  EXPECT_EQ(again.body, first.body);  // with the request id of the first; the header has the repeat's
+  EXPECT_NE(again.header("X-Request-ID"), first.header("X-Request-ID"));
+
+  const std::string wrong_pin = deposit_body(account, "1.00", R"(,"pin":"9999")");
+  const HttpResponse denied = client.post(kWithdrawals, wrong_pin, key("pin"));
+  ASSERT_TRUE(is_problem(denied, 401, "INVALID_PIN"));
+  const HttpResponse denied_again = client.post(kWithdrawals, wrong_pin, key("pin"));
+  EXPECT_EQ(denied_again.body, denied.body);
+  EXPECT_EQ(denied_again.header("WWW-Authenticate"), denied.header("WWW-Authenticate"));
+  EXPECT_EQ(bank().balance(account), "105.00");
+}
+
+TEST_F(Idempotency, AnotherRequestUnderTheSameKeyIsRefused) {
+  const int64_t account = bank().open_account({.pin = "1234"});
+  const int64_t other = bank().open_account();
+  ApiClient client = as(customer());
+  ASSERT_TRUE(is_json(client.post(kTransfers, transfer_body(account, other, "1.00", R"(,"pin":"1234")"), key("used"))));
+  for (const std::string& body : {
+           transfer_body(account, other, "1.01", R"(,"pin":"1234")"),
+           transfer_body(other, account, "1.00", R"(,"pin":"1234")"),
+           transfer_body(account, other, "1.00", R"(,"pin":"1235")"),
+           transfer_body(account, other, "1.00"),
+           transfer_body(account, other, "1.00", R"(,"pin":"1234","description":"x")"),
+           transfer_body(account, other, "1.00", R"(,"pin":"1234","transfer_mode":"UPI")"),
+       })
+    EXPECT_TRUE(is_problem(client.post(kTransfers, body, key("used")), 422, "IDEMPOTENCY_KEY_REUSED")) << body;
+  EXPECT_EQ(bank().balance(account), "999.00");
+}
+
+TEST_F(Idempotency, KeysBelongToACallerAndARoute) {
+  const int64_t mine = bank().open_account({.owner_id = 1});
+  const int64_t theirs = bank().open_account({.owner_id = 2});
+  EXPECT_FALSE(is_replay(as(customer(1)).post(kDeposits, deposit_body(mine, "1.00"), key("scope"))));
+  EXPECT_FALSE(is_replay(as(customer(2)).post(kDeposits, deposit_body(theirs, "1.00"), key("scope"))));
+  EXPECT_FALSE(is_replay(as(teller()).post(kDeposits, deposit_body(mine, "1.00"), key("scope"))));
+  EXPECT_FALSE(is_replay(as(customer(1)).post(kWithdrawals, deposit_body(mine, "1.00"), key("scope"))));
+  EXPECT_EQ(bank().balance(mine), "1001.00");
+  EXPECT_EQ(bank().balance(theirs), "1001.00");
+}
+
+TEST_F(Idempotency, WhatNeverReachedTheBooksIsNotKept) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  EXPECT_TRUE(is_problem(client.post(kDeposits, deposit_body(account, "0"), key("late")), 400, "INVALID_AMOUNT"));
+  const HttpResponse then = client.post(kDeposits, deposit_body(account, "1.00"), key("late"));
+  EXPECT_TRUE(is_json(then));
+  EXPECT_FALSE(is_replay(then));
+}
+
+TEST_F(Idempotency, KeysHaveOneTo255VisibleCharacters) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"), key(std::string(255, '~')))));
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"), key("!"))));
+  for (const std::string& bad :
+       {std::string(256, 'k'), std::string("two words"), std::string("\xC3\xA9"), std::string()})
+    EXPECT_TRUE(is_validation_error(client.post(kDeposits, deposit_body(account, "1.00"), key(bad)), "Idempotency-Key",
+                                    "header"))
+        << bad;
+  EXPECT_EQ(bank().balance(account), "1002.00");
+}
+
+TEST_F(Idempotency, HoldsAcrossReplicasAndRestarts) {
+  const int64_t account = bank().open_account();
+  const HttpResponse first = as(customer()).post(kDeposits, deposit_body(account, "7.00"), key("everywhere"));
+  ASSERT_TRUE(is_json(first));
+  {
+    ServiceProcess second(bank().settings());
+    const HttpResponse again =
+        ApiClient(second.port(), customer()).post(kDeposits, deposit_body(account, "7.00"), key("everywhere"));
+    EXPECT_TRUE(is_replay(again));
+    EXPECT_EQ(again.body, first.body);
+    EXPECT_EQ(second.terminate(), ExitStatus{});
+  }
+  bank().stop_service();
+  const HttpResponse after = as(customer()).post(kDeposits, deposit_body(account, "7.00"), key("everywhere"));
+  EXPECT_TRUE(is_replay(after));
+  EXPECT_EQ(after.body, first.body);
+  EXPECT_EQ(logged(account), 1);
+}
+
+TEST_F(Idempotency, ManyAtOnceAreCarriedOutOnce) {
+  const int64_t account = bank().open_account();
+  ServiceProcess second(bank().settings());
+  std::vector<HttpResponse> responses(kClients);
+  std::latch ready(kClients);
+  std::vector<std::thread> threads;
+  threads.reserve(kClients);
+  for (size_t i = 0; i < kClients; ++i) {
+    threads.emplace_back([&, i] {
+      ApiClient client(i % 2 == 0 ? port() : second.port(), customer());
+      client.get("/livez");
+      ready.arrive_and_wait();
+      responses[i] = client.post(kDeposits, deposit_body(account, "3.00"), key("together"));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int fresh = 0;
+  std::string body;
+  for (const HttpResponse& response : responses) {
+    if (response.status == 409) {
+      EXPECT_TRUE(is_problem(response, 409, "IDEMPOTENCY_CONFLICT"));
+      continue;
+    }
+    ASSERT_TRUE(is_json(response));
+    if (!is_replay(response)) ++fresh;
+    if (body.empty()) body = response.body;
+    EXPECT_EQ(response.body, body);
+  }
+  EXPECT_EQ(fresh, 1);
+  EXPECT_EQ(bank().balance(account), "1003.00");
+  EXPECT_EQ(second.terminate(), ExitStatus{});
+}
+
+// While the first waits for a lock that somebody else holds, a second is told so at once, on any replica.
+TEST_F(Idempotency, ASecondWhileTheFirstIsUnderWayIsAConflict) {
+  const int64_t account = bank().open_account();
+  const int64_t elsewhere = bank().open_account();
+  ServiceProcess second(bank().settings());
+  auto lock = std::async(std::launch::async, [&] {
+    bank().database().query("BEGIN; SELECT 1 FROM accounts WHERE account_number = " + std::to_string(account) +
+                            " FOR UPDATE; SELECT pg_sleep(2); COMMIT");
+  });
+  while (bank().database().value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND "
+                                 "wait_event = 'PgSleep'") == "0")
+    std::this_thread::sleep_for(Milliseconds(5));
+  auto first = std::async(std::launch::async,
+                          [&] { return as(customer()).post(kDeposits, deposit_body(account, "1.00"), key("busy")); });
+  ASSERT_TRUE(something_waits_for_a_lock());
+  // Another account's request under the same key does not even wait for the lock.
+  ApiClient other(second.port(), customer());
+  EXPECT_TRUE(
+      is_problem(other.post(kDeposits, deposit_body(account, "1.00"), key("busy")), 409, "IDEMPOTENCY_CONFLICT"));
+  EXPECT_TRUE(
+      is_problem(other.post(kDeposits, deposit_body(elsewhere, "1.00"), key("busy")), 409, "IDEMPOTENCY_CONFLICT"));
+  EXPECT_TRUE(is_json(first.get()));
+  lock.get();
+  EXPECT_TRUE(is_replay(other.post(kDeposits, deposit_body(account, "1.00"), key("busy"))));
+  EXPECT_EQ(bank().balance(account), "1001.00");
+  EXPECT_EQ(second.terminate(), ExitStatus{});
+}
+
+TEST_F(Idempotency, ExpiresAfterADay) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  ASSERT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"), key("old"))));
+  const auto age = [&](const char* interval) {
+    bank().database().query("UPDATE idempotency_keys SET created_at = now() - interval '" + std::string(interval) +
+                            "' WHERE key = 'old'");
+  };
+  age("23 hours 59 minutes");
+  EXPECT_TRUE(is_replay(client.post(kDeposits, deposit_body(account, "1.00"), key("old"))));
+  age("24 hours 1 second");
+  // The row may still be there: it counts for nothing, not even as another request under the key.
+  const HttpResponse anew = client.post(kDeposits, deposit_body(account, "2.00"), key("old"));
+  EXPECT_TRUE(is_json(anew));
+  EXPECT_FALSE(is_replay(anew));
+  EXPECT_EQ(bank().balance(account), "1003.00");
+  // A service that starts removes what has expired.
+  age("25 hours");
+  bank().stop_service();
+  bank().service();
+  for (int i = 0; i < 500; ++i) {
+    if (bank().database().value("SELECT count(*) FROM idempotency_keys WHERE key = 'old'") == "0") break;
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  EXPECT_EQ(bank().database().value("SELECT count(*) FROM idempotency_keys WHERE key = 'old'"), "0");
+}
+
+TEST_F(Idempotency, TheBooksHold) { EXPECT_TRUE(bank().ledger_verifies()); }
+
+}  // namespace
+}  // namespace txn::test
