@@ -141,9 +141,11 @@ Result<void> check_server(Session& session, const Settings& settings, Findings& 
 
 Result<void> check_privileges(Session& session, Findings& findings) {
   const auto rows = session.exec(
-      "SELECT table_name, privilege FROM (VALUES ('accounts', 'SELECT'), ('accounts', 'UPDATE'), "
+      "SELECT table_name, privilege FROM (VALUES ('accounts', 'SELECT'), ('schema_migrations', 'SELECT'), "
+      "('idempotency_keys', 'SELECT'), ('idempotency_keys', 'INSERT'), ('idempotency_keys', 'DELETE'), "
       "('transaction_logs', 'SELECT'), ('transaction_logs', 'INSERT'), ('transfer_limits', 'SELECT')) "
       "needed (table_name, privilege) WHERE NOT has_table_privilege(table_name, privilege) "
+      "UNION ALL SELECT 'accounts.balance', 'UPDATE' WHERE NOT has_column_privilege('accounts', 'balance', 'UPDATE') "
       "UNION ALL SELECT 'transaction_id_blocks', 'USAGE' "
       "WHERE NOT has_sequence_privilege('transaction_id_blocks', 'USAGE')");
   if (!rows) return std::unexpected(rows.error());

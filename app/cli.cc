@@ -99,7 +99,9 @@ void add_account_commands(CLI::App& app, CommandLine& line) {
 void add_commands(CLI::App& app, CommandLine& line) {
   app.require_subcommand(0, 1);
   add_command(app, line, "serve", "runs the service in the foreground (default)", Command::kServe);
-  add_command(app, line, "migrate", "brings the database to the newest schema", Command::kMigrate);
+  CLI::App* migrate = add_command(app, line, "migrate", "brings the database to the newest schema", Command::kMigrate);
+  migrate->add_option("--grant-to", line.migrate.grant_to,
+                      "role that runs the service: gets what that needs, and no more");
   add_command(app, line, "seed-demo", "creates demo accounts 1001 to 1010", Command::kSeedDemo);
   add_account_commands(app, line);
 
@@ -159,7 +161,7 @@ int run(const CommandLine& line, const Settings& settings, int (*serve)(const Se
       return errors.empty() ? serve(settings) : report(errors);
     }
     case Command::kMigrate:
-      return cmd_migrate(settings);
+      return cmd_migrate(settings, line.migrate);
     case Command::kSeedDemo:
       return cmd_seed_demo(settings);
     case Command::kAccountCreate:

@@ -25,6 +25,7 @@ enum class Command {
 // What was typed. Only the options of `command` mean anything.
 struct CommandLine {
   Command command = Command::kServe;
+  MigrateOptions migrate;
   AccountCreateOptions account_create;
   AccountShowOptions account_show;
   AccountSetOptions account_set;

@@ -21,6 +21,7 @@
 #include "core/json_writer.h"
 #include "core/money.h"
 #include "db/accounts.h"
+#include "db/grants.h"
 #include "db/ledger_rows.h"
 #include "db/migrate.h"
 #include "db/session.h"
@@ -191,12 +192,17 @@ void print_error(const std::string& message) {
   }
 }
 
-int cmd_migrate(const Settings& settings) {
+int cmd_migrate(const Settings& settings, const MigrateOptions& options) {
   auto session = Session::connect(database_conninfo(settings));
   if (!session) return fail_command(session.error());
   const auto report = migrate(*session);
   if (!report) return fail_command(report.error());
   for (const std::string& migration : report->applied) print("applied " + migration);
+  if (!options.grant_to.empty()) {
+    if (const auto granted = grant_service_privileges(*session, options.grant_to); !granted)
+      return fail_command(granted.error());
+    print("granted what the service needs, and no more, to " + options.grant_to);
+  }
   print(concat("the database schema is at version ", report->version));
   return 0;
 }

@@ -21,6 +21,10 @@ inline constexpr int kExitUsage = 2;
 
 // Options as typed; the commands check them. A `pin` of "-" is read from standard input, one line, so that it need not
 // stand in the process list.
+struct MigrateOptions {
+  std::string grant_to;  // a role that is to run the service; "" for none
+};
+
 struct AccountCreateOptions {
   int64_t account_number = 0;
   int64_t owner_id = 0;
@@ -52,7 +56,7 @@ struct TokenOptions {
 // "name: line" on standard error for every line of `message`.
 void print_error(const std::string& message);
 
-int cmd_migrate(const Settings& settings);
+int cmd_migrate(const Settings& settings, const MigrateOptions& options);
 int cmd_seed_demo(const Settings& settings);
 int cmd_account_create(const Settings& settings, const AccountCreateOptions& options);
 int cmd_account_show(const Settings& settings, const AccountShowOptions& options);

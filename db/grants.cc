@@ -1,0 +1,35 @@
+#include "db/grants.h"
+
+namespace txn {
+namespace {
+
+// Column by column where a table has some that the service must not touch. FOR NO KEY UPDATE asks for UPDATE on any
+// column. Quoting is the server's: %1$I is the role.
+constexpr const char* kGrants =
+    "SELECT format('"
+    "REVOKE ALL ON accounts, transaction_logs, transfer_limits, idempotency_keys, schema_migrations FROM %1$I;"
+    "REVOKE ALL ON transaction_id_blocks FROM %1$I;"
+    "GRANT SELECT ON accounts, transaction_logs, transfer_limits, schema_migrations TO %1$I;"
+    "GRANT UPDATE (balance, log_seq, usage_day, usage_amount, usage_count) ON accounts TO %1$I;"
+    "GRANT INSERT ON transaction_logs TO %1$I;"
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys TO %1$I;"
+    "GRANT USAGE ON transaction_id_blocks TO %1$I', $1::text)";
+
+}  // namespace
+
+Result<void> grant_service_privileges(Session& session, const std::string& role) {
+  const auto exists = session.exec("SELECT 1 FROM pg_roles WHERE rolname = $1", {role});
+  if (!exists) return std::unexpected(exists.error());
+  if (exists->size() == 0)
+    return fail(ErrorKind::kInvalidArgument, "there is no role \"" + role + "\"; CREATE ROLE makes it");
+  const auto self = session.exec("SELECT current_user = $1", {role});
+  if (!self) return std::unexpected(self.error());
+  if (self->boolean(0, 0))
+    return fail(ErrorKind::kInvalidArgument,
+                "the role that owns the tables cannot be kept from changing them; migrate as another");
+  const auto script = session.exec(kGrants, {role});
+  if (!script) return std::unexpected(script.error());
+  return session.run_script(std::string(script->text(0, 0)));
+}
+
+}  // namespace txn

@@ -1,0 +1,15 @@
+// The least that the service's role needs: it moves balances, adds to the log, and can take nothing back from it.
+#pragma once
+
+#include <string>
+
+#include "core/error.h"
+#include "db/session.h"
+
+namespace txn {
+
+// Grants `role` (which must exist) what `serve` does, and takes from it everything else on the service's tables. The
+// session's role must own them and be another one. Idempotent.
+Result<void> grant_service_privileges(Session& session, const std::string& role);
+
+}  // namespace txn
