@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan clean
+.PHONY: help run build test lint asan tsan chaos clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
@@ -34,6 +34,12 @@ tsan:  ## Unit tests and those about threads under ThreadSanitizer, in build/tsa
 	@$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=thread
 	@cmake --build build/tsan
 	@cmake/run-tests.sh build/tsan -L 'unit|threads'
+
+chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it; the table goes to build/chaos as well
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target chaos
+	@build/release/tests/chaos/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --report build/chaos
 
 lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
 	@$(DEPENDENCIES)

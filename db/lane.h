@@ -48,10 +48,11 @@ class Lane final {
 
  private:
   enum class Attempt {
-    kDone,     // outcomes are true: committed, or nothing to commit
-    kFailed,   // the database refused the batch; to be rolled back
-    kLost,     // connection gone before COMMIT was sent: certainly not applied
-    kInDoubt,  // connection gone after COMMIT was sent
+    kDone,         // outcomes are true: committed, or nothing to commit
+    kFailed,       // the database refused the batch; to be rolled back
+    kLost,         // connection gone before COMMIT was sent: certainly not applied
+    kInDoubt,      // connection gone after COMMIT was sent
+    kUnconfirmed,  // committed, but a failover may still lose it
   };
   using Batch = std::span<PendingOperation* const>;
 
@@ -66,6 +67,7 @@ class Lane final {
   static bool is_settled(PendingOperation& pending, Claim& claim);
   LockRequest plan_lock();
   void decide();
+  void answer_unknown(Batch batch);
   void answer_all(Batch batch);
   void refuse_all(Batch batch);
 

@@ -19,8 +19,9 @@ namespace txn {
 
 enum class StoreStatus {
   kOk,
-  kFailed,  // the database refused a statement; the transaction must be rolled back
-  kLost,    // no answer, or none in time: what was sent may or may not have been executed
+  kFailed,       // the database refused a statement; the transaction must be rolled back
+  kLost,         // no answer, or none in time: what was sent may or may not have been executed
+  kUnconfirmed,  // write() only: committed here, but the synchronous standbys did not say that they have it
 };
 
 // Which backend served a connection: process ids are used again, so the start time belongs to it.

@@ -20,6 +20,7 @@ void PgConnection::adopt(OpenedConnection opened) {
   closing_ = false;
   results_.clear();
   collected_ = false;
+  PQsetNoticeReceiver(handle_.get(), on_notice, this);
   // Armed also while idle: a server that goes away is noticed then, not by the next batch.
   readable_.arm();
 }
@@ -43,12 +44,22 @@ void PgConnection::push(const Statement& statement) {
   push(statement, none);
 }
 
+void PgConnection::on_notice(void* self, const PGresult* notice) {
+  const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char* text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+  if (severity == nullptr || std::string_view(severity) != "WARNING") return;
+  auto& connection = *static_cast<PgConnection*>(self);
+  connection.warned_ = true;
+  connection.warning_text_ = text == nullptr ? "" : text;
+}
+
 bool PgConnection::begin_sync(int64_t timeout_ns) {
   CHECK(!in_exchange_, "one exchange at a time");
   CHECK(!collected_ && !results_.empty(), "an exchange has statements");
   current_ = 0;
   failed_ = false;
   failed_index_ = results_.size();
+  warned_ = false;
   ++exchanges_;
   if (!is_open()) return false;
   in_exchange_ = true;

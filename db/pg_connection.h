@@ -80,6 +80,10 @@ class PgConnection {
   // Lets the ring go of the socket, then closes it. Harmless when closed.
   Task<void> close();
 
+  // Whether the server has sent a warning during the exchange that ended last, and its text.
+  bool warned() const { return warned_; }
+  const std::string& warning_text() const { return warning_text_; }
+
   // Round trips made so far.
   uint64_t exchanges() const { return exchanges_; }
 
@@ -103,6 +107,7 @@ class PgConnection {
     PgConnection& connection_;
   };
 
+  static void on_notice(void* self, const PGresult* notice);
   bool begin_sync(int64_t timeout_ns);
   ExchangeStatus end_sync();
   void on_readable();
@@ -129,6 +134,8 @@ class PgConnection {
   size_t failed_index_ = 0;
   std::string error_text_;
   std::string error_sqlstate_;
+  bool warned_ = false;
+  std::string warning_text_;
   std::coroutine_handle<> waiting_;
   std::coroutine_handle<> closer_;
   uint64_t exchanges_ = 0;

@@ -1,5 +1,7 @@
 #include "tests/support/service_process.h"
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <stdexcept>
 
@@ -87,7 +89,25 @@ ServiceProcess::ServiceProcess(const Settings& settings, const Options& options)
   if (options.wait_for_readiness && !wait_until_ready(kReadyTimeout)) give_up("does not become ready");
 }
 
-ServiceProcess::~ServiceProcess() { process_.reset(); }
+ServiceProcess::~ServiceProcess() {
+  const auto status = process_->wait_for(Milliseconds(0));
+  const bool by_itself = status && (!told_to_end_ || (*status != ExitStatus{} && *status != ExitStatus{0, SIGKILL}));
+  process_->kill_and_wait();
+  if (by_itself) {
+    stderr_->wait_for_end(Milliseconds(5'000));
+    ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();
+  }
+}
+
+void ServiceProcess::send_signal(int signal) {
+  told_to_end_ = told_to_end_ || signal == SIGTERM || signal == SIGINT;
+  process_->send_signal(signal);
+}
+
+void ServiceProcess::kill9() {
+  told_to_end_ = true;
+  process_->kill_and_wait();
+}
 
 bool ServiceProcess::ready() {
   RawClient client(port_, RawClient::Options{.host = host_});

@@ -39,7 +39,8 @@ class ServiceProcess {
   explicit ServiceProcess(const Settings& settings) : ServiceProcess(settings, Options{}) {}
   ServiceProcess(const Settings& settings, const Options& options);
   ServiceProcess(const ServiceProcess&) = delete;
-  ~ServiceProcess();  // SIGKILL when it still runs
+  // SIGKILL when it still runs. When it has ended without having been told to, that fails the test, with its output.
+  ~ServiceProcess();
 
   uint16_t port() const { return port_; }
   pid_t pid() const { return process_->pid(); }
@@ -47,11 +48,11 @@ class ServiceProcess {
   bool ready();  // /readyz says 200 right now
   bool wait_until_ready(Milliseconds timeout);
 
-  void send_signal(int signal) { process_->send_signal(signal); }
+  void send_signal(int signal);
   std::optional<ExitStatus> wait_for_exit(Milliseconds timeout) { return process_->wait_for(timeout); }
   // SIGTERM, then its exit status; nothing when it does not end within `timeout`.
   std::optional<ExitStatus> terminate(Milliseconds timeout = Milliseconds(35'000));
-  void kill9() { process_->kill_and_wait(); }
+  void kill9();
 
   // stderr so far, a JSON object a line.
   std::vector<std::string> log_lines() const { return stderr_->lines(); }
@@ -68,6 +69,7 @@ class ServiceProcess {
   std::unique_ptr<OutputCollector> stderr_;
   std::unique_ptr<ChildProcess> process_;
   uint16_t port_ = 0;
+  bool told_to_end_ = false;
 };
 
 }  // namespace txn::test

@@ -1,0 +1,44 @@
+// A primary that waits for a synchronous standby: what was committed here and not confirmed there is no success.
+
+#include <gmock/gmock.h>
+
+#include <future>
+#include <thread>
+
+#include "tests/integration/answers.h"
+#include "tests/integration/bank.h"
+
+namespace txn::test {
+namespace {
+
+TEST(Replication, AWaitCutShortIsAnUnknownOutcomeAndNeverASuccess) {
+  Bank bank("replication");
+  const int64_t account = bank.open_account();
+  ApiClient client(bank.service().port(), customer());
+  ASSERT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"))));
+
+  // A standby that will never come.
+  const Database& database = bank.database();
+  database.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  database.query("SELECT pg_reload_conf()");
+  const Headers key = {{"Idempotency-Key", "unconfirmed"}};
+  auto pending =
+      std::async(std::launch::async, [&] { return client.post(kDeposits, deposit_body(account, "2.00"), key); });
+  const std::string waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+  for (int i = 0; i < 1000 && database.value("SELECT count(*) " + waiting) == "0"; ++i)
+    std::this_thread::sleep_for(Milliseconds(10));
+  database.query("SELECT pg_cancel_backend(pid) " + waiting);
+  EXPECT_TRUE(is_problem(pending.get(), 504, "OUTCOME_UNKNOWN"));
+
+  database.query("ALTER SYSTEM RESET synchronous_standby_names");
+  database.query("SELECT pg_reload_conf()");
+  // Asked again with its key, the truth: it was carried out, once.
+  const HttpResponse again = client.post(kDeposits, deposit_body(account, "2.00"), key);
+  EXPECT_TRUE(is_json(again));
+  EXPECT_EQ(again.header("Idempotency-Replayed"), "true");
+  EXPECT_EQ(bank.balance(account), "1003.00");
+  EXPECT_TRUE(bank.ledger_verifies());
+}
+
+}  // namespace
+}  // namespace txn::test
