@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan chaos clean
+.PHONY: help run build test lint asan tsan chaos simulate clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
@@ -40,6 +40,12 @@ chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it;
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target chaos
 	@build/release/tests/chaos/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --report build/chaos
+
+simulate:  ## Millions of schedules of the lanes against a simulated database: SEED=1 SCHEDULES=5000000
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target simulate
+	@build/release/simulate --seed=$(or $(SEED),1) --schedules=$(or $(SCHEDULES),5000000)
 
 lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
 	@$(DEPENDENCIES)

@@ -48,7 +48,7 @@ struct DailyUsage {
 int32_t utc_day(int64_t now_us);
 
 // What of `account`'s usage counts at `now_us`: a new day starts from nothing. When the clock has stepped back, so that
-// the usage is of a day still to come, that usage keeps counting: a limit is never handed out twice for one day.
+// the usage is of a day still to come, that usage keeps counting: no day's limit is handed out again.
 DailyUsage daily_usage(const AccountState& account, int64_t now_us);
 
 // The account with that number, or nullptr. `accounts` must be sorted by account_number, without duplicates.

@@ -21,7 +21,7 @@ enum class StoreStatus {
   kOk,
   kFailed,       // the database refused a statement; the transaction must be rolled back
   kLost,         // no answer, or none in time: what was sent may or may not have been executed
-  kUnconfirmed,  // write() only: committed here, but the synchronous standbys did not say that they have it
+  kUnconfirmed,  // write(), find(): committed here, but the synchronous standbys did not say that they have it
 };
 
 // Which backend served a connection: process ids are used again, so the start time belongs to it.
@@ -90,7 +90,7 @@ class LaneStore {
 
   // Outside a transaction: asks for the end of that backend, and tells whether it is gone.
   virtual Task<StoreStatus> end_backend(BackendId backend, bool& gone) = 0;
-  // Whether a batch with that marker has been committed.
+  // Whether a batch with that marker has been committed, and is on the synchronous standbys, if there are any.
   virtual Task<StoreStatus> find(const Marker& marker, bool& found) = 0;
 
   // Of the last failure: the server's SQLSTATE ("" for a lost connection) and a text for the log.

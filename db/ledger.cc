@@ -82,6 +82,8 @@ void Ledger::take(std::vector<PendingOperation*>& batch) {
 void Ledger::give_back(std::span<PendingOperation* const> batch) {
   IntrusiveList<PendingOperation, PendingListTag> again;
   for (PendingOperation* pending : batch) {
+    // What the attempt decided has not happened.
+    pending->outcome = {.code = OutcomeCode::kUnavailable};
     if (++pending->attempts >= kAttemptsMax) {
       refuse(*pending);
     } else {

