@@ -198,10 +198,13 @@ Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch 
 }
 
 Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
-  // Twice the id, plus a leg, has to fit the column.
-  const auto transaction_id = parse_number(match.params[0], 1, (INT64_MAX - 1) / 2);
+  const auto transaction_id = parse_number(match.params[0], 1);
   if (!transaction_id) {
-    respond_invalid(context, exchange, "path", "transaction_id", "must be a positive integer");
+    respond_invalid(context, exchange, "path", "transaction_id", "must be an integer from 1 to 9223372036854775807");
+    co_return;
+  }
+  if (*transaction_id > (INT64_MAX - 1) / 2) {  // twice the id, plus a leg, would not fit the column
+    respond_problem(context, exchange, Problem::kTransactionLogNotFound);
     co_return;
   }
   PgParameters parameters;

@@ -307,7 +307,7 @@ char* JsonReader::buffer() { return state_->buffer.get(); }
 
 std::optional<std::span<const JsonMember>> JsonReader::read(std::string_view text) {
   if (text.size() > state_->capacity) return std::nullopt;
-  std::memcpy(state_->buffer.get(), text.data(), text.size());
+  text.copy(state_->buffer.get(), text.size());  // not memcpy: an empty text may point nowhere
   return read_buffer(text.size());
 }
 
