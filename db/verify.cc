@@ -22,7 +22,8 @@ constexpr const char* kCounts =
 // Each of the following returns (text, total): at most $1 differences and how many there are in all.
 
 // One pass over the log in the order of (account_number, seq) gives each account a row of facts, which are then held
-// against the account. FULL JOIN: accounts without a log and logs without an account both count.
+// against the account. FULL JOIN: accounts without a log and logs without an account both count. A day's usage is that of
+// all transfers from its first on: one made after the clock went back over midnight still counts for the later day.
 constexpr const char* kAccountDifferences = R"sql(
 WITH legs AS (
   SELECT l.account_number, l.seq, l.amount, l.balance_after,
@@ -30,6 +31,8 @@ WITH legs AS (
          (l.created_at AT TIME ZONE 'UTC')::date AS utc_day,
          l.transaction_type = 'TRANSFER' AND l.direction = 'DEBIT' AS is_outgoing,
          a.opening_balance, a.usage_day,
+         bool_or(l.transaction_type = 'TRANSFER' AND l.direction = 'DEBIT'
+                 AND (l.created_at AT TIME ZONE 'UTC')::date = a.usage_day) OVER in_order AS day_has_begun,
          lag(l.seq, 1, 0::bigint) OVER in_order AS seq_before,
          lag(l.balance_after, 1, a.opening_balance) OVER in_order AS balance_before
   FROM transaction_logs l LEFT JOIN accounts a USING (account_number)
@@ -39,8 +42,8 @@ WITH legs AS (
          min(seq) FILTER (WHERE seq <> seq_before + 1) AS hole_at,
          min(seq) FILTER (WHERE balance_after <> balance_before + effect) AS break_at,
          min(seq) FILTER (WHERE balance_after < 0 OR amount <= 0) AS negative_at,
-         coalesce(sum(amount) FILTER (WHERE is_outgoing AND utc_day = usage_day), 0) AS usage_amount,
-         count(*) FILTER (WHERE is_outgoing AND utc_day = usage_day) AS usage_count,
+         coalesce(sum(amount) FILTER (WHERE is_outgoing AND day_has_begun AND utc_day <= usage_day), 0) AS usage_amount,
+         count(*) FILTER (WHERE is_outgoing AND day_has_begun AND utc_day <= usage_day) AS usage_count,
          max(utc_day) FILTER (WHERE is_outgoing AND utc_day > usage_day) AS later_day
   FROM legs GROUP BY account_number
 ), found AS (

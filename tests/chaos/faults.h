@@ -31,8 +31,7 @@ struct FaultKind {
   Fault fault;
   const char* name;  // on the command line and in reports
   const char* what;
-  bool is_about_lines = false;    // of the service and its lines rather than of PostgreSQL
-  const char* open_finding = "";  // what is known to go wrong: done only when asked for by name
+  bool is_about_lines = false;  // of the service and its lines rather than of PostgreSQL
 };
 
 inline constexpr std::array kFaultKinds{
@@ -44,10 +43,7 @@ inline constexpr std::array kFaultKinds{
     FaultKind{Fault::kPostgresFrozen, "postgres-frozen", "SIGSTOP of all of PostgreSQL for longer than the time-outs"},
     FaultKind{Fault::kDiskFull, "disk-full", "PostgreSQL's disk full to the last block"},
     FaultKind{Fault::kMidnight, "midnight", "PostgreSQL's clock set forward and run over midnight UTC"},
-    FaultKind{
-        Fault::kClockBack, "clock-back", "over midnight, and then set back to before it", false,
-        "open finding: transfers made before midnight once more count for the day that had begun, as they should, "
-        "and verify-ledger expects them to count for their own"},
+    FaultKind{Fault::kClockBack, "clock-back", "over midnight, and then set back to before it"},
     FaultKind{Fault::kReplicaKilled, "replica-killed", "kill -9 of a replica, started again", true},
     FaultKind{Fault::kReplicaFrozen, "replica-frozen", "SIGSTOP of a replica in mid-batch, the others go on", true},
     FaultKind{Fault::kConnectionsReset, "connections-reset", "RST of a replica's database connections, again and again",
