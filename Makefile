@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan chaos simulate clean
+.PHONY: help run build test lint asan tsan chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
@@ -47,10 +47,14 @@ simulate:  ## Millions of schedules of the lanes against a simulated database: S
 	@cmake --build build/release --target simulate
 	@build/release/simulate --seed=$(or $(SEED),1) --schedules=$(or $(SCHEDULES),5000000)
 
+bench: build  ## Deposits over HTTP against the same deposit by pgbench, in alternating rounds
+	@$(DEPENDENCIES)
+	@bench/compare/compare.py
+
 lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
 	@$(DEPENDENCIES)
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake/lint.py build/release
 
 clean:  ## Removes what was built, but for BoringSSL and the data of make run
-	@rm -rf build/release build/asan build/tsan build/fuzz build/lint
+	@rm -rf build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted
