@@ -75,7 +75,8 @@ void print(const Counts& counts, double seconds) {
   std::printf("%12" PRIu64 "  batches, %" PRIu64 " commits, %" PRIu64 " of them in doubt\n", counts.batches,
               counts.commits, counts.in_doubt);
   for (size_t i = 0; i < counts.injected.size(); ++i)
-    std::printf("%12" PRIu64 "  %s\n", counts.injected[i], kInjectedNames[i].data());
+    std::printf("%12" PRIu64 "  %.*s\n", counts.injected[i], static_cast<int>(kInjectedNames[i].size()),
+                kInjectedNames[i].data());
   std::printf("%12" PRIu64 "  refused because the queue was full\n", counts.refused_full);
   std::printf("%12" PRIu64 "  not begun because the client had gone\n", counts.abandoned);
   std::printf("Known and not taken for violations, see docs/simulation.md:\n");
