@@ -22,8 +22,8 @@ constexpr const char* kCounts =
 // Each of the following returns (text, total): at most $1 differences and how many there are in all.
 
 // One pass over the log in the order of (account_number, seq) gives each account a row of facts, which are then held
-// against the account. FULL JOIN: accounts without a log and logs without an account both count. A day's usage is that of
-// all transfers from its first on: one made after the clock went back over midnight still counts for the later day.
+// against the account. FULL JOIN: accounts without a log and logs without an account both count. A day's usage is that
+// of all transfers from its first on: one made after the clock went back over midnight still counts for the later day.
 constexpr const char* kAccountDifferences = R"sql(
 WITH legs AS (
   SELECT l.account_number, l.seq, l.amount, l.balance_after,
