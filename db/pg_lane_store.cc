@@ -11,6 +11,9 @@ namespace {
 // Beyond the server's own statement_timeout, so that a server that still answers can say what happened.
 constexpr int64_t kAnswerGraceNs = 2 * kNanosPerSecond;
 
+// For the questions about a commit in doubt: clients are waiting, and whoever asks asks again.
+constexpr int64_t kQuestionNs = 5 * kNanosPerSecond;
+
 StoreStatus status_of(ExchangeStatus status) {
   switch (status) {
     case ExchangeStatus::kOk:
@@ -250,7 +253,7 @@ Task<StoreStatus> PgLaneStore::end_backend(BackendId backend, bool& gone) {
   parameters_.add_int4(backend.pid);
   parameters_.add_timestamptz(backend.start_us);
   connection_.push(sql::kEndBackend, parameters_);
-  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
   gone = status == ExchangeStatus::kOk && connection_.result(0).rows() == 0;
   co_return status_of(status);
 }
@@ -271,7 +274,7 @@ Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
   // The commit may have been cut off while it waited for the standbys. This one, in the same transaction, comes after
   // it in the log, so that when the standbys have confirmed it they have the other.
   connection_.push(sql::kConfirm);
-  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
   found = status == ExchangeStatus::kOk && connection_.result(0).rows() == 1;
   if (found && connection_.warned()) co_return StoreStatus::kUnconfirmed;
   co_return status_of(status);
