@@ -154,11 +154,11 @@ std::expected<Settings, std::vector<Error>> load(const CommandLine& line) {
   return load_settings(sources);
 }
 
-int run(const CommandLine& line, const Settings& settings, int (*serve)(const Settings&)) {
+int run(const CommandLine& line, const Settings& settings, Serve serve) {
   switch (line.command) {
     case Command::kServe: {
       const std::vector<Error> errors = validate_for_serve(settings);
-      return errors.empty() ? serve(settings) : report(errors);
+      return errors.empty() ? serve(settings, [&line] { return load(line); }) : report(errors);
     }
     case Command::kMigrate:
       return cmd_migrate(settings, line.migrate);
@@ -200,7 +200,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* c
   return line;
 }
 
-int run_cli(int argc, char** argv, int (*serve)(const Settings& settings)) {
+int run_cli(int argc, char** argv, Serve serve) {
   const auto line = parse_command_line(argc, argv);
   if (!line) {
     if (line.error().exit_status == 0) {

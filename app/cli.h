@@ -5,6 +5,7 @@
 #include <string>
 
 #include "app/commands.h"
+#include "app/reload.h"
 #include "core/config.h"
 
 namespace txn {
@@ -45,7 +46,8 @@ struct EarlyExit {
 std::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* const* argv);
 
 // All of main() but for the service itself: parses, reads the settings, and runs the subcommand. `serve` is called with
-// settings that are fit for it; what it returns is the exit status.
-int run_cli(int argc, char** argv, int (*serve)(const Settings& settings));
+// settings that are fit for it and with what reads them again; what it returns is the exit status.
+using Serve = int (*)(const Settings& settings, const ReadSettings& read_settings);
+int run_cli(int argc, char** argv, Serve serve);
 
 }  // namespace txn

@@ -90,23 +90,29 @@ sigset_t handled_signals() {
 }
 
 // Returns the signal that asks to stop.
-int wait_for_stop(const sigset_t& signals) {
+int wait_for_stop(const sigset_t& signals, Reload& reload) {
   while (true) {
     int signal = 0;
     sigwait(&signals, &signal);
     if (signal != SIGHUP) return signal;
-    LOG(kInfo, "app.serve", "SIGHUP: nothing that is configured is re-read by it");
+    reload.run();
   }
 }
 
 }  // namespace
 
-int serve(const Settings& settings) {
+int serve(const Settings& settings, const ReadSettings& read_settings) {
   const sigset_t signals = handled_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // inherited by every thread, so that only sigwait sees them
   signal(SIGPIPE, SIG_IGN);
   set_log_level(level_of(settings.log_level));
   const LogWriter log_writer;
+
+  Reload reload(read_settings);
+  reload.add("log level", [](const Settings& now) -> Result<void> {
+    set_log_level(level_of(now.log_level));
+    return {};
+  });
 
   if (!can_honour(settings)) return kExitFailure;
   raise_descriptor_limit(settings);
@@ -152,7 +158,7 @@ int serve(const Settings& settings) {
       .field("workers", settings.workers)
       .field("pid", getpid());
 
-  const int stop_signal = wait_for_stop(signals);
+  const int stop_signal = wait_for_stop(signals, reload);
   LOG(kInfo, "app.serve", "Transactions service draining").field("signal", stop_signal);
   for (auto& worker : workers) worker->begin_drain();
 
