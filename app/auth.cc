@@ -7,6 +7,8 @@ namespace {
 
 constexpr std::string_view kScheme = "bearer";
 
+}  // namespace
+
 bool may_call(Role role, Access access) {
   switch (access) {
     case Access::kPublic:
@@ -19,8 +21,6 @@ bool may_call(Role role, Access access) {
   }
   return false;
 }
-
-}  // namespace
 
 std::expected<Principal, Problem> authenticate(Context& context, const HttpRequest& request, Access access) {
   const auto header = request.find(KnownHeader::kAuthorization);

@@ -5,6 +5,7 @@
 
 #include "app/health.h"
 #include "app/idempotency.h"
+#include "app/rate_limit.h"
 #include "app/token.h"
 #include "app/validate.h"
 #include "core/clock.h"
@@ -17,6 +18,7 @@ namespace txn {
 struct Context {
   const Settings& settings;
   const Clock& clock;
+  RateLimiter& limits;
   TokenVerifier& tokens;
   BodyParser& bodies;
   const RequestFingerprinter& fingerprints;

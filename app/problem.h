@@ -82,6 +82,7 @@ Problem problem_of(BodyError::Kind kind);
 struct ProblemFields {
   std::string_view detail;  // empty: the table's
   std::string_view request_id;
+  std::string_view retry_after = {};        // seconds; empty: a moment
   uint16_t status = 0;                      // 0: the table's; NOT_AUTHENTICATED may be 401 or 403 by configuration
   std::string_view location = "body";       // where `errors` are: body, query, path, header
   std::span<const FieldError> errors = {};  // left out when empty

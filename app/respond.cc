@@ -25,7 +25,8 @@ void respond_problem(Context& context, Exchange& exchange, Problem problem, Prob
   std::array<HeaderField, kHeadersMax> all;
   size_t count = 0;
   if (!info.www_authenticate.empty()) all[count++] = {"WWW-Authenticate", info.www_authenticate};
-  if (info.retry_after) all[count++] = {"Retry-After", kRetryAfterSeconds};
+  if (info.retry_after)
+    all[count++] = {"Retry-After", fields.retry_after.empty() ? kRetryAfterSeconds : fields.retry_after};
   for (const HeaderField& header : headers) {
     CHECK(count < kHeadersMax, "an error has a handful of headers");
     all[count++] = header;

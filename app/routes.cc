@@ -4,9 +4,9 @@ namespace txn {
 
 std::span<const Route> routes() {
   static constexpr Route kRoutes[] = {
-      {Method::kPost, "/api/v1/deposits", Access::kMoneyMover, handle_deposit},
-      {Method::kPost, "/api/v1/withdrawals", Access::kMoneyMover, handle_withdrawal},
-      {Method::kPost, "/api/v1/transfers", Access::kMoneyMover, handle_transfer},
+      {Method::kPost, "/api/v1/deposits", Access::kMoneyMover, handle_deposit, LimitedRoute::kDeposits},
+      {Method::kPost, "/api/v1/withdrawals", Access::kMoneyMover, handle_withdrawal, LimitedRoute::kWithdrawals},
+      {Method::kPost, "/api/v1/transfers", Access::kMoneyMover, handle_transfer, LimitedRoute::kTransfers},
 
       {Method::kGet, "/transfer-limits/{privilege_level}", Access::kAnyRole, handle_privilege_limit},
       {Method::kGet, "/api/v1/transfer-limits/rules/all", Access::kStaff, handle_limit_rules},

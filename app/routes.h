@@ -16,6 +16,7 @@
 
 #include "app/auth.h"
 #include "app/context.h"
+#include "app/rate_limit.h"
 #include "core/task.h"
 #include "net/exchange.h"
 #include "net/router.h"
@@ -29,6 +30,7 @@ struct Route {
   std::string_view pattern;
   Access access;
   Handler handler;
+  LimitedRoute limit = LimitedRoute::kNone;
 };
 
 std::span<const Route> routes();

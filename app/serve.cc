@@ -70,8 +70,8 @@ bool can_honour(const Settings& settings) {
     return refuse("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CLIENT_CA_FILE: TLS is not served yet; unset them");
   if (settings.jwt_algorithm != JwtAlgorithm::kHs256)
     return refuse("JWT_ALGORITHM: only HS256 tokens can be verified yet");
-  if (settings.rate_limit_enabled)
-    LOG(kWarning, "app.serve", "Rate limits are not enforced by this version; limit requests in front of it");
+  if (settings.rate_limit_enabled && settings.rate_limit_redis)
+    return refuse("RATE_LIMIT_STORAGE: requests can only be counted in memory yet");
   return true;
 }
 
@@ -125,8 +125,11 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
 
   Connector connector(
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
+  const std::unique_ptr<RateLimits> limits =
+      settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
   Shared shared{.settings = settings,
                 .connector = connector,
+                .limits = limits.get(),
                 .workers_serving = settings.workers,
                 .workers_starting = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;

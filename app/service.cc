@@ -1,11 +1,14 @@
 #include "app/service.h"
 
+#include <expected>
+#include <optional>
 #include <vector>
 
 #include "app/auth.h"
 #include "app/problem.h"
 #include "app/respond.h"
 #include "app/routes.h"
+#include "net/client_address.h"
 
 namespace txn {
 namespace {
@@ -69,13 +72,55 @@ void Service::on_request(Exchange& exchange) {
     }
   }
   const Route& route = routes()[match.route];
-  Principal caller;
-  if (route.access != Access::kPublic) {
-    const auto principal = authenticate(context_, request, route.access);
-    if (!principal) return respond_problem(context_, exchange, principal.error());
-    caller = *principal;
+  if (route.limit != LimitedRoute::kNone && context_.limits.is_enabled()) {
+    handlers_.spawn(start_limited(exchange, route, match));
+  } else {
+    start(exchange, route, match);
   }
-  if (request.method == Method::kPost && !is_json(request)) {
+}
+
+// Holds a request to the limit of its route. Every answer from here on says what is left of it.
+Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteMatch match) {
+  RateLimiter& limits = context_.limits;
+  const IpAddress address =
+      client_address(IpAddress::of(exchange.peer()), exchange.request(), context_.settings.trusted_proxies);
+  std::optional<std::expected<Principal, Problem>> caller;
+  RateLimitDecision decision;
+  if (limits.wants_subject()) {
+    decision = limits.peek(route.limit, limits.client(address, std::nullopt));
+    if (decision.admitted) caller = authenticate(context_, exchange.request(), Access::kAnyRole);
+  }
+  if (decision.admitted) {
+    const bool is_known = caller && caller->has_value();
+    const std::optional<int64_t> subject = is_known ? std::optional((*caller)->subject) : std::nullopt;
+    decision = limits.take(route.limit, limits.client(address, subject));
+  }
+
+  const RateLimitFields fields(route.limit, limits.policy(route.limit), decision, context_.clock.wall_us());
+  exchange.set_lines(fields.lines());
+  if (!decision.admitted) {
+    respond_problem(context_, exchange, Problem::kRateLimitExceeded, {.retry_after = fields.retry_after()});
+  } else if (!caller) {
+    start(exchange, route, match);
+  } else if (!*caller) {
+    respond_problem(context_, exchange, caller->error());
+  } else if (!may_call((*caller)->role, route.access)) {
+    respond_problem(context_, exchange, Problem::kForbidden);
+  } else {
+    start_as(exchange, route, match, **caller);
+  }
+  co_return;
+}
+
+void Service::start(Exchange& exchange, const Route& route, const RouteMatch& match) {
+  if (route.access == Access::kPublic) return start_as(exchange, route, match, {});
+  const auto caller = authenticate(context_, exchange.request(), route.access);
+  if (!caller) return respond_problem(context_, exchange, caller.error());
+  start_as(exchange, route, match, *caller);
+}
+
+void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller) {
+  if (exchange.request().method == Method::kPost && !is_json(exchange.request())) {
     const HeaderField accept{"Accept", "application/json"};
     return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
   }

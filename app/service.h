@@ -1,7 +1,8 @@
-// From an exchange to its handler: route, authenticate, start. And what is no request gets its error.
+// From an exchange to its handler: route, limit, authenticate, start. And what is no request gets its error.
 #pragma once
 
 #include "app/context.h"
+#include "app/routes.h"
 #include "core/task.h"
 #include "net/exchange.h"
 #include "net/router.h"
@@ -17,6 +18,10 @@ class Service final : public HttpService {
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
 
  private:
+  Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
+  void start(Exchange& exchange, const Route& route, const RouteMatch& match);
+  void start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller);
+
   Context& context_;
   Scope& handlers_;
   const Router router_;

@@ -88,6 +88,7 @@ class Worker::Parts {
         index_(index),
         loop_(std::move(ring), clock_),
         books_(shared.settings),
+        limits_(shared.settings, clock_, shared.limits),
         tokens_(make_verifier(shared.settings)),
         fingerprints_(hash_secret(shared.settings)),
         ledger_(loop_, books_, ledger_options(shared.settings),
@@ -101,6 +102,7 @@ class Worker::Parts {
         key_expiry_(loop_, reader_),
         context_{.settings = shared.settings,
                  .clock = clock_,
+                 .limits = limits_,
                  .tokens = *tokens_,
                  .bodies = bodies_,
                  .fingerprints = fingerprints_,
@@ -185,6 +187,7 @@ class Worker::Parts {
   Scope handlers_;    // requests under way
   BodyParser bodies_;
   Books books_;
+  RateLimiter limits_;
   std::unique_ptr<TokenVerifier> tokens_;
   RequestFingerprinter fingerprints_;
   Ledger ledger_;

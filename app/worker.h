@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "app/health.h"
+#include "app/rate_limit.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/mailbox.h"
@@ -18,6 +19,7 @@ namespace txn {
 struct Shared {
   const Settings& settings;
   Connector& connector;
+  RateLimits* limits;                // nullptr: requests are not limited
   std::atomic<int> workers_serving;  // those that still have clients or operations under way
   StartingWorkers workers_starting;
 };

@@ -163,6 +163,7 @@ Exchange& Connection::new_exchange() {
   exchange.peer_ = peer_;
   exchange.received_ns_ = server_.loop_.clock().now_ns();
   exchange.answered_ = false;
+  exchange.lines_size_ = 0;
   exchanges_.push_back(exchange);
   ++exchange_count_;
   return exchange;
@@ -245,7 +246,8 @@ void Connection::write_answer(const Exchange& exchange, const Answer& answer, By
                    .keep_alive = exchange.keep_alive_,
                    .http_minor = exchange.http_minor_,
                    .head_only = exchange.head_only_,
-                   .extra = answer.headers},
+                   .extra = answer.headers,
+                   .lines = exchange.lines()},
                   answer.body);
 }
 

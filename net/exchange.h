@@ -3,10 +3,13 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
+#include "core/check.h"
 #include "core/intrusive_list.h"
 #include "net/byte_buffer.h"
 #include "net/http_request.h"
@@ -27,6 +30,8 @@ struct Answer {
 
 struct ExchangeListTag;
 
+inline constexpr size_t kExchangeLinesMax = 256;
+
 // Made by a connection for each request, in order; answers leave in that order whenever they come. Lives until
 // respond() returns, also when the client has gone meanwhile (the answer is then dropped). Belongs to one worker.
 class Exchange : public ListNode<ExchangeListTag> {
@@ -41,6 +46,11 @@ class Exchange : public ListNode<ExchangeListTag> {
   int64_t received_ns() const { return received_ns_; }
   // Whether somebody still waits for the answer.
   bool has_client() const { return connection_ != nullptr; }
+
+  // Header fields that go with whatever the answer is: "Name: value\r\n" each, of our own making, at most
+  // kExchangeLinesMax bytes. Copied.
+  void set_lines(std::string_view lines);
+  std::string_view lines() const { return {lines_.data(), lines_size_}; }
 
   // Answers, exactly once. The exchange is gone when this returns.
   void respond(const Answer& answer);
@@ -61,7 +71,15 @@ class Exchange : public ListNode<ExchangeListTag> {
   bool is_safe_ = false;   // RFC 9110 section 9.2.1
   bool answered_ = false;  // and waiting in `early_` for the ones before it
   ByteBuffer early_;
+  std::array<char, kExchangeLinesMax> lines_;
+  size_t lines_size_ = 0;
 };
+
+inline void Exchange::set_lines(std::string_view lines) {
+  CHECK(lines.size() <= lines_.size(), "an exchange has a handful of lines");
+  std::ranges::copy(lines, lines_.begin());
+  lines_size_ = lines.size();
+}
 
 // The application as net sees it.
 class HttpService {

@@ -31,6 +31,7 @@ struct ResponseHead {
   std::string_view content_security_policy =
       {};                                   // in place of "default-src 'self'"; only the documentation page needs it
   std::span<const HeaderField> extra = {};  // Allow, Retry-After, WWW-Authenticate, ...
+  std::string_view lines = {};              // more of them, "Name: value\r\n" each, of our own making: not looked at
 };
 
 // Appends status line, headers and body. Content-Length is always there, except with 204 and 304, which also have no

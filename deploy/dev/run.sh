@@ -109,6 +109,13 @@ if [ -z "$ready" ]; then
 fi
 
 token=$("$service" token --sub 1 --role CUSTOMER --ttl 86400 9>&-) || die "no token"
+# Nobody should have to find out from a 429.
+limits_hint=
+if [[ ! ${RATE_LIMIT_ENABLED-} =~ ^(false|0|no|off)$ ]]; then
+  limits_hint="One address may make ${RATE_LIMIT_DEPOSITS:-50/hour} deposits, ${RATE_LIMIT_WITHDRAWALS:-30/hour} withdrawals and ${RATE_LIMIT_TRANSFERS:-20/hour} transfers;
+RATE_LIMIT_ENABLED=false make run takes any number.
+"
+fi
 cat <<END
 
 transactions-service is ready on $url
@@ -119,6 +126,7 @@ $token
 Try it:
 curl -i $url/api/v1/deposits -H 'Authorization: Bearer $token' -H 'Content-Type: application/json' -d '{"account_number": 1001, "amount": 100.00}'
 
+$limits_hint
 Ctrl-C stops the service and its database.
 END
 

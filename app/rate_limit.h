@@ -1,0 +1,103 @@
+// Rate limits: so many requests of a client to a route in any interval of a given length.
+//
+// Counted before authentication, by address, so that guessing tokens is limited as well. Where RATE_LIMIT_KEY counts by
+// subject, which is known only from a verified token, requests without one count by address, and an address that has
+// used up its share so is refused before its next token is looked at.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "app/rate_limit_table.h"
+#include "core/clock.h"
+#include "core/config.h"
+#include "net/client_address.h"
+
+namespace txn {
+
+// Which limit a route has; also the name of the policy in header fields.
+enum class LimitedRoute : uint8_t { kNone, kDeposits, kWithdrawals, kTransfers };
+inline constexpr size_t kLimitedRoutes = 3;
+std::string_view to_string(LimitedRoute route);  // "deposits"; REQUIRES: not kNone
+
+// Whom a request is counted for.
+struct RateLimitClient {
+  std::optional<IpAddress> network;  // IpAddress::network()
+  std::optional<int64_t> subject;
+};
+
+// The counts of the process. Any thread.
+class RateLimits {
+ public:
+  explicit RateLimits(const Settings& settings);
+
+  // REQUIRES: not kNone.
+  RateLimitTable& table(LimitedRoute route) { return tables_[static_cast<size_t>(route) - 1]; }
+  // Under a secret of the process, so that nobody outside can choose what shares a bucket.
+  uint64_t hash(const RateLimitClient& client) const;
+  uint64_t evictions() const;
+
+ private:
+  std::array<RateLimitTable, kLimitedRoutes> tables_;
+  std::array<uint64_t, 2> secret_;
+};
+
+struct RateLimitCounters {
+  uint64_t admitted = 0;
+  uint64_t refused = 0;  // answered 429
+};
+
+// A worker's way to them. Belongs to its thread.
+class RateLimiter {
+ public:
+  // `limits`: nullptr when there are none to hold to. All of these must outlive the limiter.
+  RateLimiter(const Settings& settings, const Clock& clock, RateLimits* limits)
+      : settings_(settings), clock_(clock), limits_(limits) {}
+
+  bool is_enabled() const { return limits_ != nullptr; }
+  // REQUIRES of the rest: is_enabled(), route is not kNone.
+
+  // Whether a request counts for the subject of its token.
+  bool wants_subject() const { return settings_.rate_limit_key != RateLimitKey::kIp; }
+  // Whom a request from `address` counts for; `subject` is of a verified token, or nothing.
+  RateLimitClient client(const IpAddress& address, std::optional<int64_t> subject) const;
+
+  // What take() would say, without counting.
+  RateLimitDecision peek(LimitedRoute route, const RateLimitClient& client);
+  // Admits and counts a request, or neither.
+  RateLimitDecision take(LimitedRoute route, const RateLimitClient& client);
+
+  const RateLimitPolicy& policy(LimitedRoute route) const { return limits_->table(route).policy(); }
+  const RateLimitCounters& counters() const { return counters_; }
+
+ private:
+  int64_t now_ms() const { return clock_.now_ns() / kNanosPerMilli; }
+
+  const Settings& settings_;
+  const Clock& clock_;
+  RateLimits* const limits_;
+  RateLimitCounters counters_;
+};
+
+// The fields that every answer of a limited route carries: RateLimit-Policy and RateLimit
+// (draft-ietf-httpapi-ratelimit-headers-11), and X-RateLimit-Limit, -Remaining, -Reset as they are found in the wild
+// (Reset: Unix time in seconds).
+class RateLimitFields {
+ public:
+  RateLimitFields(LimitedRoute route, const RateLimitPolicy& policy, const RateLimitDecision& decision,
+                  int64_t wall_us);
+
+  std::string_view lines() const { return {lines_.data(), size_}; }  // "Name: value\r\n" each
+  // Seconds, at least 1.
+  std::string_view retry_after() const { return {retry_after_.data(), retry_after_size_}; }
+
+ private:
+  std::array<char, 256> lines_;
+  size_t size_ = 0;
+  std::array<char, 20> retry_after_;
+  size_t retry_after_size_ = 0;
+};
+
+}  // namespace txn
