@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan chaos simulate bench clean
+.PHONY: help run build test lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
@@ -34,6 +34,13 @@ tsan:  ## Unit tests and those about threads under ThreadSanitizer, in build/tsa
 	@$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=thread
 	@cmake --build build/tsan
 	@cmake/run-tests.sh build/tsan -L 'unit|threads'
+
+fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS; crashes go to build/fuzz/crashes
+	@$(DEPENDENCIES)
+	@$(CONFIGURE) -B build/fuzz -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=fuzzer \
+	  -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
+	@cmake --build build/fuzz --target fuzz_targets
+	@tests/fuzz/run.py build/fuzz $(or $(SECONDS),60) $(TARGETS)
 
 chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it; the table goes to build/chaos as well
 	@$(DEPENDENCIES)

@@ -16,6 +16,7 @@ using simdjson::ondemand::array;
 using simdjson::ondemand::document;
 using simdjson::ondemand::field;
 using simdjson::ondemand::object;
+using simdjson::ondemand::raw_json_string;
 using simdjson::ondemand::value;
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -263,6 +264,12 @@ bool JsonReader::State::add_member(field& next) {
 std::optional<JsonValue> JsonReader::State::read_value(value& next, size_t depth) {
   const std::string_view token = next.raw_json_token();
   if (token.empty()) return std::nullopt;
+  if (token.front() == '"') {
+    // Taken here and now: a string left to be skipped would be taken for a key when a colon follows it, and
+    // {"a":"b":1}} for an object.
+    raw_json_string taken;
+    if (next.get_raw_json_string().get(taken)) return std::nullopt;
+  }
   if (token.front() != '[' && token.front() != '{') return scalar(token);
 
   if (depth == kDepthMax) return std::nullopt;

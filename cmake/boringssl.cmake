@@ -46,7 +46,8 @@ foreach(library crypto ssl)
   set_target_properties(boringssl::${library} PROPERTIES
     IMPORTED_LOCATION ${boringssl_dir}/build/lib${library}.a
     INTERFACE_INCLUDE_DIRECTORIES ${boringssl_dir}/source/src/include  # imported, hence searched as a system folder
-    INTERFACE_LINK_OPTIONS "LINKER:--exclude-libs,ALL")
+    # By name: ALL would hide Clang's sanitizer run time as well, which the C++ library's frees have to find.
+    INTERFACE_LINK_OPTIONS "LINKER:--exclude-libs,libcrypto.a:libssl.a")
 endforeach()
 target_link_libraries(boringssl::crypto INTERFACE Threads::Threads)
 target_link_libraries(boringssl::ssl INTERFACE boringssl::crypto)

@@ -19,3 +19,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # members out on purpose, for forgetful ones.
   target_compile_options(txn_warnings INTERFACE -Wno-restrict -Wno-missing-field-initializers)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 19)
+  target_compile_options(txn_warnings INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-designated-field-initializers>)  # the same, under its own name
+endif()

@@ -708,6 +708,7 @@ std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text) {
 std::optional<Cidr> parse_cidr(std::string_view text) {
   const bool has_length = text.find('/') != std::string_view::npos;
   const std::string address(take_until(text, '/'));
+  if (address.find('\0') != std::string::npos) return std::nullopt;  // inet_pton would not see what follows
   Cidr network;
   if (inet_pton(AF_INET, address.c_str(), network.address.data()) == 1) {
     network.prefix_length = 32;

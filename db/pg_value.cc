@@ -173,8 +173,16 @@ void PgParameters::finish() {
 int64_t decode_int8(std::string_view bytes) { return static_cast<int64_t>(load_big_endian<uint64_t>(bytes)); }
 int32_t decode_int4(std::string_view bytes) { return static_cast<int32_t>(load_big_endian<uint32_t>(bytes)); }
 bool decode_bool(std::string_view bytes) { return load_big_endian<uint8_t>(bytes) != 0; }
-int32_t decode_date(std::string_view bytes) { return decode_int4(bytes) + kPgEpochDay; }
-int64_t decode_timestamptz(std::string_view bytes) { return decode_int8(bytes) + kPgEpochUs; }
+
+// What is beyond our range, 'infinity' above all, becomes the last that we have.
+int32_t decode_date(std::string_view bytes) {
+  int32_t day = 0;
+  return __builtin_add_overflow(decode_int4(bytes), kPgEpochDay, &day) ? INT32_MAX : day;
+}
+int64_t decode_timestamptz(std::string_view bytes) {
+  int64_t us = 0;
+  return __builtin_add_overflow(decode_int8(bytes), kPgEpochUs, &us) ? INT64_MAX : us;
+}
 
 Money decode_numeric(std::string_view bytes) {
   CHECK(bytes.size() >= 8, "a numeric has a header");

@@ -88,8 +88,8 @@ class PgParameters {
 int64_t decode_int8(std::string_view bytes);
 int32_t decode_int4(std::string_view bytes);
 bool decode_bool(std::string_view bytes);
-int32_t decode_date(std::string_view bytes);         // days since 1970-01-01
-int64_t decode_timestamptz(std::string_view bytes);  // microseconds since 1970-01-01 UTC
+int32_t decode_date(std::string_view bytes);         // days since 1970-01-01; INT32_MAX for 'infinity'
+int64_t decode_timestamptz(std::string_view bytes);  // microseconds since 1970-01-01 UTC; INT64_MAX for 'infinity'
 // NUMERIC with at most two decimals and a magnitude within int64 minor units; anything else (NaN, infinity, finer
 // fractions) cannot be in our columns and aborts.
 Money decode_numeric(std::string_view bytes);

@@ -90,6 +90,10 @@ TEST_F(JsonReaderTest, RefusesWhatIsNotOneObject) {
       "{\"a\":1 \"b\":2}",
       "{\"a\":1,,\"b\":2}",
       "{\"a\":1:\"b\":2}",
+      "{\"a\":\"b\":1}",
+      "{\"a\":\"b\":1}}",  // a string is no key because a colon follows it
+      "{\"a\":[\"b\":1]]}",
+      "{\"a\":{\"b\":\"c\":1}}}",
       "{a:1}",
       "{'a':1}",
       "{1:1}",

@@ -314,6 +314,7 @@ TEST(Parsers, Cidr) {
   EXPECT_EQ(parse_cidr("::1/129"), std::nullopt);
   EXPECT_EQ(parse_cidr("10.0.0.0/"), std::nullopt);
   EXPECT_EQ(parse_cidr(""), std::nullopt);
+  EXPECT_EQ(parse_cidr(std::string_view("10.0.0.0\0x/8", 12)), std::nullopt);
 }
 
 TEST(Parsers, RedisUrl) {

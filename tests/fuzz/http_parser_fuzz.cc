@@ -1,5 +1,6 @@
-// Fuzz target: any bytes, cut any way, must give the same requests and errors as in one piece, and nothing may crash.
-// The first byte chooses the size of the pieces. libFuzzer supplies main().
+// Any bytes, cut any way, give the same requests and errors as in one piece.
+//
+// Input: the size of the pieces less one, how much of the text comes as one piece first (two bytes), then the text.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include "core/check.h"
 #include "net/http_parser.h"
 #include "net/http_response.h"
+#include "tests/fuzz/fuzz_input.h"
 
 namespace txn {
 namespace {
@@ -22,13 +24,14 @@ void describe(const HttpRequest& request, std::string& out) {
   out += std::string(request.body) + "\n";
 }
 
-// Everything a connection would see, for pieces of `size` bytes.
-std::string parse(std::string_view bytes, size_t size) {
+// Everything a connection would see, for a first piece of `first` bytes and further ones of `size`.
+std::string parse(std::string_view bytes, size_t first, size_t size) {
   HttpParser parser;
   std::string out;
+  size_t next_size = first == 0 ? size : first;
   while (!bytes.empty()) {
     // A copy of exactly that size, freed at once when detached: the sanitizer sees every byte read outside.
-    const std::string_view piece = bytes.substr(0, size);
+    const std::string_view piece = bytes.substr(0, std::exchange(next_size, size));
     bytes.remove_prefix(piece.size());
     auto chunk = std::make_unique_for_overwrite<char[]>(piece.size());
     piece.copy(chunk.get(), piece.size());
@@ -54,11 +57,12 @@ std::string parse(std::string_view bytes, size_t size) {
 }  // namespace txn
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size < 2) {
-    return 0;
-  }
-  const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const size_t piece_size = static_cast<size_t>(data[0]) + 1;
-  CHECK(txn::parse(bytes, bytes.size()) == txn::parse(bytes, piece_size), "the cut made a difference");
+  txn::fuzz::FuzzInput input(data, size);
+  const size_t piece_size = size_t{input.byte()} + 1;
+  const auto first = static_cast<size_t>(input.number(2));
+  const std::string_view bytes = input.rest();
+  const std::string whole = txn::parse(bytes, bytes.size(), 1);
+  CHECK(whole == txn::parse(bytes, first, piece_size), "the cut made a difference");
+  CHECK(whole == txn::parse(bytes, 0, piece_size), "the cut made a difference");
   return 0;
 }
