@@ -5,11 +5,14 @@
 
 #include "app/health.h"
 #include "app/idempotency.h"
+#include "app/metrics_scraper.h"
 #include "app/rate_limit.h"
+#include "app/service_counters.h"
 #include "app/token.h"
 #include "app/validate.h"
 #include "core/clock.h"
 #include "core/config.h"
+#include "core/loop.h"
 #include "db/ledger.h"
 #include "db/reader.h"
 
@@ -18,6 +21,7 @@ namespace txn {
 struct Context {
   const Settings& settings;
   const Clock& clock;
+  Loop& loop;
   RateLimiter& limits;
   TokenVerifier& tokens;
   BodyParser& bodies;
@@ -25,6 +29,8 @@ struct Context {
   Ledger& ledger;
   Reader& reader;
   const Health& health;
+  ServiceCounters& counters;
+  MetricsScraper& scraper;
   // Where an answer's body is written just before it is handed to respond(), which copies it: never held over a wait.
   std::string& scratch;
 };

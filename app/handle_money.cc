@@ -44,14 +44,29 @@ void respond_stored(Exchange& exchange, OutcomeCode code, const StoredAnswer& an
                     .headers = {headers, count}});
 }
 
+// What became of a request to move money. Those that the service refused before this file counts nothing of.
+void count(ServiceCounters::Transactions& counters, OutcomeCode code, Money amount) {
+  if (code == OutcomeCode::kSuccess) {
+    ++counters.successes;
+    counters.amount_cents.observe(static_cast<uint64_t>(amount.minor()));
+  } else if (code == OutcomeCode::kReplayed) {
+    ++counters.replays;
+  } else {
+    ++counters.errors;
+  }
+}
+
 Task<void> move_money(OperationType type, Context& context, Exchange& exchange, Principal caller) {
+  ServiceCounters::Transactions& counters = context.counters.transactions(type);
   const auto key = exchange.request().find(KnownHeader::kIdempotencyKey);
   if (key && !is_valid_idempotency_key(*key)) {
+    ++counters.errors;
     respond_invalid(context, exchange, "header", "Idempotency-Key", "must be 1 to 255 visible ASCII characters");
     co_return;
   }
   auto operation = parse(context, type, exchange.request().body);
   if (!operation) {
+    ++counters.errors;
     const BodyError& error = operation.error();
     respond_problem(context, exchange, problem_of(error.kind), {.detail = error.detail, .errors = error.fields});
     co_return;
@@ -69,8 +84,11 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
 
   const ExchangeClient client(exchange);
   const Outcome outcome = co_await context.ledger.submit(*operation, idempotent ? &*idempotent : nullptr, &client);
+  count(counters, outcome.code, operation->amount);
   if (idempotent && idempotent->answer.status != 0 && outcome.code != OutcomeCode::kOutcomeUnknown &&
       outcome.code != OutcomeCode::kUnavailable) {
+    if (outcome.code != OutcomeCode::kSuccess && outcome.code != OutcomeCode::kReplayed)
+      ++context.counters.errors(problem_of(outcome.code));
     respond_stored(exchange, outcome.code, idempotent->answer);
     co_return;
   }

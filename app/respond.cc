@@ -18,6 +18,7 @@ void respond_json(Exchange& exchange, std::string_view json, int status) {
 void respond_problem(Context& context, Exchange& exchange, Problem problem, ProblemFields fields,
                      std::span<const HeaderField> headers) {
   const ProblemInfo& info = problem_info(problem);
+  ++context.counters.errors(problem);
   fields.request_id = exchange.request_id();
   if (problem == Problem::kNotAuthenticated)
     fields.status = static_cast<uint16_t>(context.settings.auth_missing_status);

@@ -20,8 +20,15 @@ std::span<const Route> routes() {
       {Method::kGet, "/health", Access::kPublic, handle_health},
       {Method::kGet, "/livez", Access::kPublic, handle_livez},
       {Method::kGet, "/readyz", Access::kPublic, handle_readyz},
+      {Method::kGet, "/metrics", Access::kPublic, handle_metrics},
   };
   return kRoutes;
+}
+
+size_t endpoint_of_route(size_t route) {
+  size_t first = 0;
+  while (routes()[first].pattern != routes()[route].pattern) ++first;
+  return first;
 }
 
 }  // namespace txn

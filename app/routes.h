@@ -35,6 +35,9 @@ struct Route {
 
 std::span<const Route> routes();
 
+// The first route with the same pattern: what metrics know a route by.
+size_t endpoint_of_route(size_t route);
+
 // The handlers, by the file they are in.
 // handle_money.cc
 Task<void> handle_deposit(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
@@ -51,5 +54,7 @@ Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMa
 Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_readyz(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_metrics.cc
+Task<void> handle_metrics(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 
 }  // namespace txn

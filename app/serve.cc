@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/metrics_page.h"
+#include "app/metrics_scraper.h"
 #include "app/worker.h"
 #include "core/log.h"
 #include "core/version.h"
@@ -127,9 +129,13 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
   const std::unique_ptr<RateLimits> limits =
       settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
+  MetricsPage metrics_page(settings);
+  MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,
                 .connector = connector,
                 .limits = limits.get(),
+                .metrics_page = metrics_page,
+                .metrics_scraper = metrics_scraper,
                 .workers_serving = settings.workers,
                 .workers_starting = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;

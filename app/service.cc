@@ -21,6 +21,13 @@ Router build_router() {
   return std::move(*router);
 }
 
+std::vector<uint16_t> endpoints_by_route() {
+  std::vector<uint16_t> endpoints;
+  for (size_t route = 0; route < routes().size(); ++route)
+    endpoints.push_back(static_cast<uint16_t>(endpoint_of_route(route)));
+  return endpoints;
+}
+
 Problem problem_of_status(int status) {
   switch (status) {
     case 408:
@@ -55,11 +62,13 @@ bool is_json(const HttpRequest& request) {
 
 }  // namespace
 
-Service::Service(Context& context, Scope& handlers) : context_(context), handlers_(handlers), router_(build_router()) {}
+Service::Service(Context& context, Scope& handlers)
+    : context_(context), handlers_(handlers), router_(build_router()), endpoints_(endpoints_by_route()) {}
 
 void Service::on_request(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   const RouteMatch match = router_.find(request.method, request.path);
+  exchange.set_endpoint(match.kind == RouteMatch::Kind::kNotFound ? kUnmatchedEndpoint : endpoints_[match.route]);
   switch (match.kind) {
     case RouteMatch::Kind::kFound:
       break;
@@ -128,7 +137,18 @@ void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch&
 }
 
 void Service::on_bad_request(Exchange& exchange, int status, std::string_view detail) {
+  exchange.set_endpoint(kUnmatchedEndpoint);
   respond_problem(context_, exchange, problem_of_status(status), {.detail = detail});
+}
+
+void Service::on_answered(const Exchange& exchange, int status) {
+#ifndef TXN_WITHOUT_METRICS
+  ServiceCounters::Requests& requests = context_.counters.requests(exchange.endpoint(), exchange.method());
+  ++requests.by_status[index_of_status(status)];
+  // What never became a whole request has no time that would mean anything.
+  if (exchange.is_complete())
+    requests.duration_ns.observe(static_cast<uint64_t>(context_.clock.read_ns() - exchange.received_ns()));
+#endif
 }
 
 }  // namespace txn

@@ -1,6 +1,9 @@
 // From an exchange to its handler: route, limit, authenticate, start. And what is no request gets its error.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "app/context.h"
 #include "app/routes.h"
 #include "core/task.h"
@@ -16,6 +19,7 @@ class Service final : public HttpService {
 
   void on_request(Exchange& exchange) override;
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
+  void on_answered(const Exchange& exchange, int status) override;
 
  private:
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
@@ -25,6 +29,7 @@ class Service final : public HttpService {
   Context& context_;
   Scope& handlers_;
   const Router router_;
+  const std::vector<uint16_t> endpoints_;  // by route
 };
 
 }  // namespace txn

@@ -12,6 +12,7 @@
 #include "app/idempotency.h"
 #include "app/money_answer.h"
 #include "app/pin.h"
+#include "app/routes.h"
 #include "app/rules.h"
 #include "app/service.h"
 #include "core/log.h"
@@ -94,14 +95,16 @@ class Worker::Parts {
         ledger_(loop_, books_, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
                   return std::make_unique<PgLaneStore>(
-                      loop_, shared_.connector, shared_.settings.database_command_timeout.count() * kNanosPerMilli,
-                      std::move(on_lost));
+                      loop_, shared_.connector, database_counters_,
+                      shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
-        reader_(loop_, shared.connector, reader_options(shared.settings)),
+        reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
         health_(loop_, ledger_, reader_, shared.workers_starting),
         key_expiry_(loop_, reader_),
+        counters_(routes().size()),
         context_{.settings = shared.settings,
                  .clock = clock_,
+                 .loop = loop_,
                  .limits = limits_,
                  .tokens = *tokens_,
                  .bodies = bodies_,
@@ -109,9 +112,18 @@ class Worker::Parts {
                  .ledger = ledger_,
                  .reader = reader_,
                  .health = health_,
+                 .counters = counters_,
+                 .scraper = shared.metrics_scraper,
                  .scratch = scratch_},
         service_(context_, handlers_),
-        server_(loop_, service_, server_options(shared.settings)) {}
+        server_(loop_, service_, server_options(shared.settings)),
+        on_metrics_page_(shared.metrics_page, {.ring = &loop_.ring(),
+                                               .loop = &loop_.counters(),
+                                               .server = &server_.counters(),
+                                               .service = &counters_,
+                                               .database = &database_counters_,
+                                               .ledger = &ledger_.counters(),
+                                               .reader = &reader_.counters()}) {}
 
   Loop& loop() { return loop_; }
 
@@ -190,14 +202,17 @@ class Worker::Parts {
   RateLimiter limits_;
   std::unique_ptr<TokenVerifier> tokens_;
   RequestFingerprinter fingerprints_;
+  DatabaseCounters database_counters_;
   Ledger ledger_;
   Reader reader_;
   Health health_;
   KeyExpiry key_expiry_;
+  ServiceCounters counters_;
   std::string scratch_;
   Context context_;
   Service service_;
   HttpServer server_;
+  MetricsPage::Registration on_metrics_page_;
   bool draining_ = false;
   std::coroutine_handle<> drain_waiter_;
 };

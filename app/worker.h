@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "app/health.h"
+#include "app/metrics_page.h"
+#include "app/metrics_scraper.h"
 #include "app/rate_limit.h"
 #include "core/config.h"
 #include "core/error.h"
@@ -20,6 +22,8 @@ struct Shared {
   const Settings& settings;
   Connector& connector;
   RateLimits* limits;                // nullptr: requests are not limited
+  MetricsPage& metrics_page;
+  MetricsScraper& metrics_scraper;
   std::atomic<int> workers_serving;  // those that still have clients or operations under way
   StartingWorkers workers_starting;
 };

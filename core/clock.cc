@@ -4,10 +4,15 @@
 
 namespace txn {
 
-void SystemClock::update() {
+int64_t SystemClock::read_ns() const {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  now_ns_ = now.tv_sec * kNanosPerSecond + now.tv_nsec;
+  return now.tv_sec * kNanosPerSecond + now.tv_nsec;
+}
+
+void SystemClock::update() {
+  now_ns_ = read_ns();
+  timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   wall_us_ = now.tv_sec * 1'000'000 + now.tv_nsec / 1000;
 }

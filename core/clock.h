@@ -10,6 +10,8 @@ class Clock {
   virtual ~Clock() = default;
   // Reads the clocks; called by the loop at the start of a turn.
   virtual void update() = 0;
+  // The monotonic clock at this instant, for what must be measured finer than in turns.
+  virtual int64_t read_ns() const = 0;
 
   // Nanoseconds since an arbitrary start; never goes back.
   int64_t now_ns() const { return now_ns_; }
@@ -25,11 +27,13 @@ class SystemClock final : public Clock {
  public:
   SystemClock() { SystemClock::update(); }
   void update() override;
+  int64_t read_ns() const override;
 };
 
 class ManualClock final : public Clock {
  public:
   void update() override {}
+  int64_t read_ns() const override { return now_ns_; }
   void advance_ns(int64_t by) {
     now_ns_ += by;
     wall_us_ += by / 1000;

@@ -33,7 +33,6 @@ void Loop::run() {
 }
 
 void Loop::turn() {
-  ++turns_;
   // 1. One system call: what the last turn produced goes out, what has happened since comes in.
   const int64_t wait = wait_ns();
   keep_turning_ = false;
@@ -49,6 +48,7 @@ void Loop::turn() {
   run_ready();
   // 5. Everything gathered is sent once, to the database before the network.
   run_flushers();
+  counters_.turn_ns.observe(static_cast<uint64_t>(clock_.read_ns() - clock_.now_ns()));
 }
 
 void Loop::run_ready() {

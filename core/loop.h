@@ -14,10 +14,20 @@
 #include "core/completion.h"
 #include "core/intrusive_list.h"
 #include "core/mailbox.h"
+#include "core/metrics.h"
 #include "core/ring.h"
 #include "core/timer_wheel.h"
 
 namespace txn {
+
+// Nanoseconds: a turn of some tens of microseconds is an ordinary one, and milliseconds are felt by everybody.
+inline constexpr HistogramBounds<12> kTurnBounds{10'000,     25'000,     50'000,      100'000,
+                                                 250'000,    500'000,    1'000'000,   2'500'000,
+                                                 10'000'000, 25'000'000, 100'000'000, 1'000'000'000};
+
+struct LoopCounters {
+  Histogram<kTurnBounds> turn_ns;  // at work in a turn, its wait left out
+};
 
 struct FlushListTag;
 
@@ -84,7 +94,7 @@ class Loop {
     return Sleep(*this, duration_ns);
   }
 
-  uint64_t turns() const { return turns_; }
+  const LoopCounters& counters() const { return counters_; }
 
  private:
   class MailboxWake final : public Completion {
@@ -110,7 +120,7 @@ class Loop {
   IntrusiveList<Flusher, FlushListTag> flushers_[2];
   bool keep_turning_ = false;
   bool stopping_ = false;
-  uint64_t turns_ = 0;
+  LoopCounters counters_;
 };
 
 // Awaitable for a single completion of the ring: `co_await RingWait(...)`-style uses embed it in the frame.

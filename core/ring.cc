@@ -14,6 +14,8 @@
 #include <string>
 #include <thread>
 
+#include "core/metrics.h"
+
 namespace txn {
 namespace {
 
@@ -245,7 +247,7 @@ class UringRing final : public Ring {
   size_t buffers_bytes_ = 0;
   uint32_t buffer_count_ = 0;
   uint32_t buffer_size_ = 0;
-  uint64_t overflows_ = 0;
+  Counter overflows_;
 };
 
 }  // namespace

@@ -58,7 +58,8 @@ class Ring {
 
   // Receive buffers not held by the kernel's completions right now: all of them between two calls of submit_and_wait.
   virtual uint32_t buffer_count() const = 0;
-  // Times that the completion queue overflowed its memory (the kernel kept the events aside; multishots ended).
+  // Times that the completion queue overflowed its memory (the kernel kept the events aside; multishots ended). Any
+  // thread.
   virtual uint64_t overflows() const = 0;
 
  protected:

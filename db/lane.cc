@@ -55,7 +55,10 @@ Task<void> Lane::run() {
     }
     ++ledger_.counters_.batches;
     ledger_.counters_.operations += batch_.size();
+    ledger_.counters_.batch_size.observe(batch_.size());
+    const int64_t begun_ns = loop_.clock().now_ns();
     co_await process(batch_);
+    ledger_.counters_.batch_ns.observe(static_cast<uint64_t>(loop_.clock().now_ns() - begun_ns));
   }
   co_await store_->close();
 }
@@ -120,6 +123,7 @@ Task<void> Lane::process(Batch batch) {
 }
 
 Task<void> Lane::handle_failure(Batch batch) {
+  ++ledger_.counters_.batches_failed;
   const std::string sqlstate = store_->error_sqlstate();
   LOG(kWarning, "db.lane", "The database refused a batch")
       .field("lane", index_)

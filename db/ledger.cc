@@ -46,7 +46,7 @@ bool Ledger::admits(PendingOperation& pending) {
     return false;
   }
   pending.outcome.code = OutcomeCode::kUnavailable;
-  if (queued_ >= options_.queue_max) {
+  if (counters_.queued >= options_.queue_max) {
     ++counters_.refused_full;
     return false;
   }
@@ -58,7 +58,7 @@ bool Ledger::admits(PendingOperation& pending) {
 void Ledger::enqueue(PendingOperation& pending) {
   pending.queued_ns = loop_.clock().now_ns();
   queue_.push_back(pending);
-  ++queued_;
+  ++counters_.queued;
   if (pending.idempotent != nullptr) keys_in_flight_.insert(key_of(*pending.idempotent));
   loop_.flush_soon(*this, FlushStage::kDatabase);
   if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
@@ -69,7 +69,7 @@ void Ledger::take(std::vector<PendingOperation*>& batch) {
   while (batch.size() < options_.batch_max) {
     PendingOperation* pending = queue_.pop_front();
     if (pending == nullptr) return;
-    --queued_;
+    --counters_.queued;
     if (pending->client != nullptr && !pending->client->is_waiting()) {
       ++counters_.abandoned;
       answer(*pending);  // to nobody; not applied
@@ -88,7 +88,8 @@ void Ledger::give_back(std::span<PendingOperation* const> batch) {
       refuse(*pending);
     } else {
       again.push_back(*pending);
-      ++queued_;
+      ++counters_.retried;
+      ++counters_.queued;
     }
   }
   again.splice_back(queue_);
@@ -125,7 +126,7 @@ void Ledger::flush() {
   const bool all_away = std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_away(); });
   if (!all_away) return;
   while (PendingOperation* pending = queue_.pop_front()) {
-    --queued_;
+    --counters_.queued;
     refuse(*pending);
   }
 }
@@ -135,7 +136,7 @@ void Ledger::on_timer() {
   while (PendingOperation* pending = queue_.front()) {
     if (pending->queued_ns > oldest_allowed) break;
     pending->unlink();
-    --queued_;
+    --counters_.queued;
     refuse(*pending);
   }
   if (!queue_.empty()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);

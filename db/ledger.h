@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/task.h"
 #include "db/ledger_rows.h"
 
@@ -74,15 +75,26 @@ class PendingOperation : public ListNode<PendingListTag> {
   std::coroutine_handle<> waiting;
 };
 
+inline constexpr HistogramBounds<11> kBatchSizeBounds{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+// Nanoseconds.
+inline constexpr HistogramBounds<14> kBatchTimeBounds{
+    250'000,    500'000,     1'000'000,   2'500'000,     5'000'000,     10'000'000,    25'000'000,
+    50'000'000, 100'000'000, 250'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
+
 struct LedgerCounters {
-  uint64_t batches = 0;
-  uint64_t operations = 0;    // in those batches
-  uint64_t refused_full = 0;  // the queue was full
-  uint64_t refused_away = 0;  // no lane had a connection, or none was free in time
-  uint64_t abandoned = 0;     // not begun, because the client had gone
-  uint64_t connects = 0;
-  uint64_t commits_in_doubt = 0;
-  uint64_t outcomes_unknown = 0;
+  Gauge queued;  // operations that wait for a lane
+  Counter batches;
+  Counter operations;      // in those batches
+  Counter refused_full;    // the queue was full
+  Counter refused_away;    // no lane had a connection, or none was free in time
+  Counter abandoned;       // not begun, because the client had gone
+  Counter retried;         // operations that went back to the queue after their batch was lost
+  Counter batches_failed;  // refused by the database as a whole
+  Counter connects;
+  Counter commits_in_doubt;
+  Counter outcomes_unknown;
+  Histogram<kBatchSizeBounds> batch_size;
+  Histogram<kBatchTimeBounds> batch_ns;  // from taking it to its answers, retries of its halves included
 };
 
 class Ledger final : private Flusher, private Timer {
@@ -120,7 +132,7 @@ class Ledger final : private Flusher, private Timer {
 
   // Whether at least one lane has a live connection.
   bool is_connected() const;
-  size_t queued() const { return queued_; }
+  size_t queued() const { return counters_.queued; }
   const LedgerCounters& counters() const { return counters_; }
 
  private:
@@ -150,7 +162,6 @@ class Ledger final : private Flusher, private Timer {
   const LedgerOptions options_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   IntrusiveList<PendingOperation, PendingListTag> queue_;
-  size_t queued_ = 0;
   std::set<KeyInFlight> keys_in_flight_;  // of this worker; the database knows those of the others
   bool stopping_ = false;
   LedgerCounters counters_;

@@ -6,8 +6,13 @@
 
 namespace txn {
 
-PgConnection::PgConnection(Loop& loop, Owner& owner)
-    : loop_(loop), owner_(owner), readable_(*this, POLLIN), writable_(*this, POLLOUT), deadline_(*this) {}
+PgConnection::PgConnection(Loop& loop, Owner& owner, DatabaseCounters& counters)
+    : loop_(loop),
+      owner_(owner),
+      counters_(counters),
+      readable_(*this, POLLIN),
+      writable_(*this, POLLOUT),
+      deadline_(*this) {}
 
 PgConnection::~PgConnection() { CHECK(handle_ == nullptr, "a connection is closed before it is destroyed"); }
 
@@ -18,6 +23,8 @@ void PgConnection::adopt(OpenedConnection opened) {
   backend_start_us_ = opened.backend_start_us;
   lost_ = false;
   closing_ = false;
+  ++counters_.connects;
+  ++counters_.connections;
   results_.clear();
   collected_ = false;
   PQsetNoticeReceiver(handle_.get(), on_notice, this);
@@ -60,12 +67,15 @@ bool PgConnection::begin_sync(int64_t timeout_ns) {
   failed_ = false;
   failed_index_ = results_.size();
   warned_ = false;
-  ++exchanges_;
   if (!is_open()) return false;
+  ++counters_.exchanges;
+  counters_.statements += results_.size();
   in_exchange_ = true;
+  ++counters_.busy;
   // libpq 15 flushes here: the one send of this exchange.
   if (PQpipelineSync(handle_.get()) != 1) {
     in_exchange_ = false;
+    --counters_.busy;
     lose(PQerrorMessage(handle_.get()));
     return false;
   }
@@ -159,6 +169,7 @@ void PgConnection::read_results() {
 
 void PgConnection::finish_exchange() {
   in_exchange_ = false;
+  --counters_.busy;
   loop_.timers().disarm(deadline_);
   if (waiting_) loop_.resume_soon(std::exchange(waiting_, nullptr));
 }
@@ -166,6 +177,8 @@ void PgConnection::finish_exchange() {
 void PgConnection::lose(std::string why) {
   if (lost_) return;
   lost_ = true;
+  ++counters_.losses;
+  --counters_.connections;
   while (!why.empty() && why.back() == '\n') why.pop_back();
   error_text_ = std::move(why);
   error_sqlstate_.clear();
@@ -197,6 +210,7 @@ Task<void> PgConnection::close() {
   co_await PollsEnded{*this};
   loop_.timers().disarm(deadline_);
   handle_.reset();
+  if (!lost_) --counters_.connections;
   results_.clear();
   collected_ = false;
 }

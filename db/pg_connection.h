@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/task.h"
 #include "db/connector.h"
 #include "db/pg_result.h"
@@ -25,6 +26,16 @@ enum class ExchangeStatus {
   kLost,    // connection gone or deadline passed: what was sent may or may not have been executed; close() it
 };
 
+// Of all connections of a worker together.
+struct DatabaseCounters {
+  Gauge connections;  // open and, as far as known, alive
+  Gauge busy;         // of these, waiting for an answer
+  Counter connects;
+  Counter losses;      // connections that broke or did not answer in time
+  Counter exchanges;   // round trips
+  Counter statements;  // in those
+};
+
 class PgConnection {
  public:
   // Told when the connection dies while no exchange is under way.
@@ -36,7 +47,8 @@ class PgConnection {
     ~Owner() = default;
   };
 
-  PgConnection(Loop& loop, Owner& owner);
+  // All three must outlive the connection.
+  PgConnection(Loop& loop, Owner& owner, DatabaseCounters& counters);
   ~PgConnection();
   PgConnection(const PgConnection&) = delete;
   PgConnection& operator=(const PgConnection&) = delete;
@@ -84,9 +96,6 @@ class PgConnection {
   bool warned() const { return warned_; }
   const std::string& warning_text() const { return warning_text_; }
 
-  // Round trips made so far.
-  uint64_t exchanges() const { return exchanges_; }
-
  private:
   class SocketPoll final : public Completion {
    public:
@@ -119,6 +128,7 @@ class PgConnection {
 
   Loop& loop_;
   Owner& owner_;
+  DatabaseCounters& counters_;
   PgHandle handle_;
   int32_t backend_pid_ = 0;
   int64_t backend_start_us_ = 0;
@@ -138,7 +148,6 @@ class PgConnection {
   std::string warning_text_;
   std::coroutine_handle<> waiting_;
   std::coroutine_handle<> closer_;
-  uint64_t exchanges_ = 0;
 
   SocketPoll readable_;
   SocketPoll writable_;

@@ -49,12 +49,13 @@ AccountState read_account(const PgResult& rows, int row) {
 
 }  // namespace
 
-PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, int64_t command_timeout_ns, std::function<void()> on_lost)
+PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& counters, int64_t command_timeout_ns,
+                         std::function<void()> on_lost)
     : loop_(loop),
       connector_(connector),
       timeout_ns_(command_timeout_ns + kAnswerGraceNs),
       on_lost_(std::move(on_lost)),
-      connection_(loop, *this) {}
+      connection_(loop, *this, counters) {}
 
 Task<Result<void>> PgLaneStore::open() {
   co_await connection_.close();

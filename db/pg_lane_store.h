@@ -12,7 +12,8 @@ namespace txn {
 class PgLaneStore final : public LaneStore, private PgConnection::Owner {
  public:
   // `on_lost` is called when the connection dies while idle. References must outlive the store.
-  PgLaneStore(Loop& loop, Connector& connector, int64_t command_timeout_ns, std::function<void()> on_lost);
+  PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& counters, int64_t command_timeout_ns,
+              std::function<void()> on_lost);
 
   Task<Result<void>> open() override;
   Task<void> close() override;

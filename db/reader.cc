@@ -20,8 +20,8 @@ constexpr int kAttemptsMax = 3;
 // One connection and the group of reads that is on it.
 class ReadConnection final : private PgConnection::Owner {
  public:
-  ReadConnection(Reader& reader, int index)
-      : reader_(reader), loop_(reader.loop_), index_(index), connection_(reader.loop_, *this) {}
+  ReadConnection(Reader& reader, DatabaseCounters& connections, int index)
+      : reader_(reader), loop_(reader.loop_), index_(index), connection_(reader.loop_, *this, connections) {}
 
   bool is_open() const { return connection_.is_open(); }
   bool is_idle() const { return idle_handle_ != nullptr && connection_.is_open(); }
@@ -80,7 +80,7 @@ class ReadConnection final : private PgConnection::Owner {
       // One that has seen a group fail around it goes alone, so that it cannot be drawn in again.
       if (pending->attempts > 0 && !group_.empty()) return;
       pending->unlink();
-      --reader_.queued_;
+      --reader_.counters_.queued;
       group_.push_back(pending);
       if (pending->attempts > 0) return;
     }
@@ -98,6 +98,7 @@ class ReadConnection final : private PgConnection::Owner {
         pending.result = std::move(connection_.result(i));
         reader_.answer(pending);
       } else if (i == failed && status == ExchangeStatus::kFailed) {
+        ++reader_.counters_.failed;
         LOG(kWarning, "db.reader", "A read failed")
             .field("statement", pending.statement.name)
             .field("sqlstate", connection_.error_sqlstate())
@@ -120,9 +121,10 @@ class ReadConnection final : private PgConnection::Owner {
   std::vector<PendingRead*> group_;
 };
 
-Reader::Reader(Loop& loop, Connector& connector, ReaderOptions options)
+Reader::Reader(Loop& loop, Connector& connector, DatabaseCounters& connections, ReaderOptions options)
     : loop_(loop), connector_(connector), options_(options) {
-  for (int i = 0; i < options_.connections; ++i) connections_.push_back(std::make_unique<ReadConnection>(*this, i));
+  for (int i = 0; i < options_.connections; ++i)
+    connections_.push_back(std::make_unique<ReadConnection>(*this, connections, i));
 }
 
 Reader::~Reader() { CHECK(queue_.empty(), "reads are answered before the reader goes away"); }
@@ -140,27 +142,32 @@ bool Reader::is_connected() const {
   return std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return c->is_open(); });
 }
 
-bool Reader::admits() const {
-  return queued_ < options_.queue_max &&
-         std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return !c->is_away(); });
+bool Reader::admits() {
+  ++counters_.reads;
+  const bool admitted =
+      counters_.queued < options_.queue_max &&
+      std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return !c->is_away(); });
+  if (!admitted) ++counters_.refused;
+  return admitted;
 }
 
 void Reader::enqueue(PendingRead& pending) {
   pending.queued_ns = loop_.clock().now_ns();
   queue_.push_back(pending);
-  ++queued_;
+  ++counters_.queued;
   loop_.flush_soon(*this, FlushStage::kDatabase);
   if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
 }
 
 void Reader::requeue(PendingRead& pending) {
   if (++pending.attempts >= kAttemptsMax) {
+    ++counters_.refused;
     pending.result = fail(ErrorKind::kUnavailable, "the connection to the database was lost");
     answer(pending);
     return;
   }
   queue_.push_back(pending);
-  ++queued_;
+  ++counters_.queued;
 }
 
 void Reader::flush() {
@@ -170,7 +177,8 @@ void Reader::flush() {
   }
   if (!std::all_of(connections_.begin(), connections_.end(), [](const auto& c) { return c->is_away(); })) return;
   while (PendingRead* pending = queue_.pop_front()) {
-    --queued_;
+    --counters_.queued;
+    ++counters_.refused;
     answer(*pending);  // with the result it was born with: the database is away
   }
 }
@@ -180,7 +188,8 @@ void Reader::on_timer() {
   while (PendingRead* pending = queue_.front()) {
     if (pending->queued_ns > oldest_allowed) break;
     pending->unlink();
-    --queued_;
+    --counters_.queued;
+    ++counters_.refused;
     answer(*pending);
   }
   if (!queue_.empty()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/task.h"
 #include "db/pg_connection.h"
 #include "db/pg_result.h"
@@ -25,6 +26,13 @@ struct ReaderOptions {
   size_t group_max = 64;
   int64_t command_timeout_ns = 30 * kNanosPerSecond;
   int64_t queue_wait_ns = 5 * kNanosPerSecond;
+};
+
+struct ReaderCounters {
+  Gauge queued;     // reads that wait for a connection
+  Counter reads;    // asked for
+  Counter failed;   // the database refused the statement
+  Counter refused;  // answered without the database: it was away, the queue was full, or none was free in time
 };
 
 struct ReadListTag;
@@ -45,7 +53,8 @@ class ReadConnection;
 
 class Reader final : private Flusher, private Timer {
  public:
-  Reader(Loop& loop, Connector& connector, ReaderOptions options);
+  // All references must outlive the reader.
+  Reader(Loop& loop, Connector& connector, DatabaseCounters& connections, ReaderOptions options);
   ~Reader();
 
   // Awaitable Result<PgResult>; both arguments must live until then. Errors: kUnavailable (database away, overload),
@@ -67,10 +76,11 @@ class Reader final : private Flusher, private Timer {
   void start(Scope& scope);
   void stop();
   bool is_connected() const;
+  const ReaderCounters& counters() const { return counters_; }
 
  private:
   friend class ReadConnection;
-  bool admits() const;
+  bool admits();
   void enqueue(PendingRead& pending);
   void requeue(PendingRead& pending);
   void answer(PendingRead& pending) { loop_.resume_soon(pending.waiting); }
@@ -82,8 +92,8 @@ class Reader final : private Flusher, private Timer {
   const ReaderOptions options_;
   std::vector<std::unique_ptr<ReadConnection>> connections_;
   IntrusiveList<PendingRead, ReadListTag> queue_;
-  size_t queued_ = 0;
   bool stopping_ = false;
+  ReaderCounters counters_;
 };
 
 }  // namespace txn

@@ -164,6 +164,9 @@ Exchange& Connection::new_exchange() {
   exchange.received_ns_ = server_.loop_.clock().now_ns();
   exchange.answered_ = false;
   exchange.lines_size_ = 0;
+  exchange.endpoint_ = Exchange::kNoEndpoint;
+  exchange.method_ = Method::kOther;
+  exchange.complete_ = false;
   exchanges_.push_back(exchange);
   ++exchange_count_;
   return exchange;
@@ -173,6 +176,8 @@ void Connection::start_exchange() {
   const HttpRequest& request = parser_.request();
   Exchange& exchange = new_exchange();
   exchange.request_id_ = server_.request_ids_.choose(request);
+  exchange.method_ = request.method;
+  exchange.complete_ = true;
   exchange.http_minor_ = request.http_minor;
   exchange.keep_alive_ = request.keep_alive && !over_limit_;
   exchange.head_only_ = request.method == Method::kHead;
@@ -190,6 +195,7 @@ void Connection::refuse(int status, std::string_view detail) {
   Exchange& exchange = new_exchange();
   exchange.request_id_ =
       parser_.headers_complete() ? server_.request_ids_.choose(parser_.request()) : server_.request_ids_.generate();
+  if (parser_.headers_complete()) exchange.method_ = parser_.request().method;
   exchange.http_minor_ = 1;
   exchange.keep_alive_ = false;
   exchange.head_only_ = parser_.headers_complete() && parser_.request().method == Method::kHead;
@@ -200,6 +206,7 @@ void Connection::refuse(int status, std::string_view detail) {
 
 void Exchange::respond(const Answer& answer) {
   CHECK(!answered_, "an exchange is answered once");
+  server_->service_.on_answered(*this, answer.status);
   if (connection_ == nullptr) {
     server_->release_exchange(*this);  // the client has gone; what was done stands
     return;

@@ -44,6 +44,13 @@ class Exchange : public ListNode<ExchangeListTag> {
   const sockaddr_in6& peer() const { return peer_; }  // IPv4 as ::ffff:a.b.c.d
   // The loop's clock when the request was complete.
   int64_t received_ns() const { return received_ns_; }
+  Method method() const { return method_; }
+  // False for what was never a whole request: see HttpService::on_bad_request.
+  bool is_complete() const { return complete_; }
+  // A number that the application gives the exchange to know it by when it is answered; kNoEndpoint until then.
+  static constexpr uint16_t kNoEndpoint = UINT16_MAX;
+  uint16_t endpoint() const { return endpoint_; }
+  void set_endpoint(uint16_t endpoint) { endpoint_ = endpoint; }
   // Whether somebody still waits for the answer.
   bool has_client() const { return connection_ != nullptr; }
 
@@ -65,6 +72,9 @@ class Exchange : public ListNode<ExchangeListTag> {
   RequestId request_id_;
   sockaddr_in6 peer_{};
   int64_t received_ns_ = 0;
+  uint16_t endpoint_ = kNoEndpoint;
+  Method method_ = Method::kOther;
+  bool complete_ = false;
   uint8_t http_minor_ = 1;
   bool keep_alive_ = true;
   bool head_only_ = false;
@@ -90,6 +100,9 @@ class HttpService {
   // 501, 503 or 505, `detail` a sentence for the client. The request is not readable; the connection closes after the
   // answer.
   virtual void on_bad_request(Exchange& exchange, int status, std::string_view detail) = 0;
+  // `exchange` is being answered with `status`: for those who count. Called once for each, also when its client has
+  // gone.
+  virtual void on_answered(const Exchange& /*exchange*/, int /*status*/) {}
 
  protected:
   ~HttpService() = default;

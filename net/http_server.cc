@@ -39,7 +39,7 @@ HttpServer::HttpServer(Loop& loop, HttpService& service, HttpServerOptions optio
     : loop_(loop), service_(service), options_(options), accept_(*this), accept_retry_(*this) {}
 
 HttpServer::~HttpServer() {
-  CHECK(connection_count_ == 0, "a server is drained before it is destroyed");
+  CHECK(counters_.connections == 0, "a server is drained before it is destroyed");
   CHECK(exchange_count_ == 0, "a server's exchanges are answered before it is destroyed");
 }
 
@@ -73,9 +73,9 @@ void HttpServer::on_accept(const CompletionEvent& event) {
 
 void HttpServer::add_connection(int socket) {
   ++counters_.accepted;
-  const bool over_limit = connection_count_ >= options_.max_connections;
+  const bool over_limit = counters_.connections >= options_.max_connections;
   if (over_limit) ++counters_.refused;
-  if (connection_count_ >= options_.max_connections + kOverLimitMax) {
+  if (counters_.connections >= options_.max_connections + kOverLimitMax) {
     ::close(socket);
     return;
   }
@@ -85,7 +85,7 @@ void HttpServer::add_connection(int socket) {
   }
   Connection& connection = *free_connections_.back();
   free_connections_.pop_back();
-  ++connection_count_;
+  ++counters_.connections;
   open_.push_back(connection);
   connection.open(socket, peer_of(socket), over_limit);
   // Accepted while the server drains: it is served once, and told that this was all.
@@ -94,7 +94,7 @@ void HttpServer::add_connection(int socket) {
 
 void HttpServer::release(Connection& connection) {
   static_cast<ListNode<ConnectionListTag>&>(connection).unlink();
-  --connection_count_;
+  --counters_.connections;
   free_connections_.push_back(&connection);
   check_drained();
 }

@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/task.h"
 #include "net/connection.h"
 #include "net/exchange.h"
@@ -33,11 +34,12 @@ inline constexpr size_t kAheadMaxBytes = 64 * 1024;
 inline constexpr size_t kOverLimitMax = 64;
 
 struct HttpServerCounters {
-  uint64_t accepted = 0;
-  uint64_t refused = 0;        // above the limit
-  uint64_t accept_errors = 0;  // EMFILE and the like
-  uint64_t starved = 0;        // receives that found no buffer
-  uint64_t timeouts = 0;
+  Gauge connections;  // open now
+  Counter accepted;
+  Counter refused;        // above the limit
+  Counter accept_errors;  // EMFILE and the like
+  Counter starved;        // receives that found no buffer
+  Counter timeouts;
 };
 
 class HttpServer final : private Flusher {
@@ -66,7 +68,7 @@ class HttpServer final : private Flusher {
     return Drained{*this};
   }
 
-  size_t connection_count() const { return connection_count_; }
+  size_t connection_count() const { return counters_.connections; }
   size_t exchange_count() const { return exchange_count_; }
   const HttpServerCounters& counters() const { return counters_; }
   // "Sun, 06 Nov 1994 08:49:37 GMT", of this turn.
@@ -100,7 +102,7 @@ class HttpServer final : private Flusher {
   void on_starved(Connection& connection);
   void flush() override;
   void close_listener();
-  bool is_drained() const { return draining_ && listener_ < 0 && connection_count_ == 0 && exchange_count_ == 0; }
+  bool is_drained() const { return draining_ && listener_ < 0 && counters_.connections == 0 && exchange_count_ == 0; }
   void check_drained();
   Exchange& acquire_exchange();
   void release_exchange(Exchange& exchange);
@@ -110,7 +112,6 @@ class HttpServer final : private Flusher {
   const HttpServerOptions options_;
   int listener_ = -1;
   bool draining_ = false;
-  size_t connection_count_ = 0;
   size_t exchange_count_ = 0;
   IntrusiveList<Connection, ConnectionListTag> open_;
   IntrusiveList<Connection, StarvedListTag> starved_;

@@ -144,6 +144,7 @@ RouteMatch Router::find(Method method, std::string_view path) const {
   const uint16_t route = node.routes[static_cast<size_t>(method)];
   if (route == kNone) {
     match.kind = RouteMatch::Kind::kMethodNotAllowed;
+    match.route = *std::find_if(node.routes.begin(), node.routes.end(), [](uint16_t other) { return other != kNone; });
     return match;
   }
   match.kind = RouteMatch::Kind::kFound;

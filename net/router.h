@@ -30,8 +30,8 @@ struct RouteMatch {
   static constexpr size_t kMaxParams = 2;
 
   Kind kind = Kind::kNotFound;
-  size_t route = 0;                                      // kFound: index in the table given to Router::build()
-  size_t param_count = 0;                                // kFound: how many of `params` are set
+  size_t route = 0;        // kFound: index in the table given to Router::build(); kMethodNotAllowed: one of that path
+  size_t param_count = 0;  // kFound: how many of `params` are set
   std::array<std::string_view, kMaxParams> params = {};  // raw, in order of the pattern; live as long as the path
   std::string_view
       allow;  // kFound, kMethodNotAllowed: what the path takes, "GET, HEAD, OPTIONS"; lives with the Router

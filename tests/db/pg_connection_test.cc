@@ -53,7 +53,7 @@ class PgConnectionTest : public testing::Test, protected PgConnection::Owner {
     Connector connector({.conninfo = database_.conninfo()});
     Loop loop(std::move(*Ring::create({})), clock_);
     loop_ = &loop;
-    PgConnection connection(loop, *this);
+    PgConnection connection(loop, *this, counters_);
     Scope scope;
     scope.spawn(run(connector, loop, connection, body));
     loop.run();
@@ -75,6 +75,7 @@ class PgConnectionTest : public testing::Test, protected PgConnection::Owner {
   SystemClock clock_;
   Database database_ = Cluster::postgres->create_database("connection");
   Loop* loop_ = nullptr;
+  DatabaseCounters counters_;
   bool lost_while_idle_ = false;
 };
 

@@ -273,7 +273,7 @@ TEST(HttpServer, StarvedReceivesGoOn) {
     for (auto& client : clients) ASSERT_TRUE(client.send(format_request("POST", "/now", {}, std::string(1500, 'x'))));
     for (auto& client : clients) EXPECT_EQ(client.read_response().body.size(), 1505u);
   }
-  EXPECT_GT(server.ask<uint64_t>([&] { return server.server().counters().starved; }), 0u);
+  EXPECT_GT(server.ask<uint64_t>([&] { return server.server().counters().starved.value(); }), 0u);
 }
 
 int64_t cpu_time_ns(pthread_t thread) {

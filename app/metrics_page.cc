@@ -1,0 +1,280 @@
+#include "app/metrics_page.h"
+
+#include <algorithm>
+
+#include "app/problem.h"
+#include "app/routes.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/process_stats.h"
+#include "core/version.h"
+
+namespace txn {
+namespace {
+
+constexpr std::array<std::string_view, kOperationTypeCount> kTypeNames{"deposit", "withdrawal", "transfer"};
+
+constexpr std::string_view kUnmatched = "unmatched";
+
+std::string_view name_of(Method method) { return method == Method::kOther ? "other" : to_string(method); }
+
+// The page being written, with short names for what the metrics below have in common.
+class Page {
+ public:
+  Page(std::string& out, ExpositionFormat format, int64_t start_us, std::span<const WorkerMetrics* const> workers)
+      : writer_(out, format, start_us), workers_(workers) {}
+
+  // The sum over all workers of what `read` returns.
+  uint64_t sum(const auto& read) const {
+    uint64_t total = 0;
+    for (const WorkerMetrics* worker : workers_) total += read(*worker);
+    return total;
+  }
+
+  // Metrics without labels: summed up, or as they are.
+  void counter(std::string_view name, std::string_view help, const auto& read) {
+    value(name, MetricType::kCounter, help, sum(read));
+  }
+  void gauge(std::string_view name, std::string_view help, const auto& read) {
+    value(name, MetricType::kGauge, help, sum(read));
+  }
+  void value(std::string_view name, MetricType type, std::string_view help, uint64_t value, unsigned decimals = 0) {
+    writer_.family(name, type, help);
+    writer_.sample({}, value, decimals);
+  }
+
+  // `read` returns a worker's histogram by reference.
+  void histogram(std::string_view name, std::string_view help, unsigned decimals, const auto& read) {
+    writer_.family(name, MetricType::kHistogram, help);
+    histogram_sample({}, decimals, read);
+  }
+  template <class Read>
+  void histogram_sample(std::initializer_list<Label> labels, unsigned decimals, const Read& read) {
+    using Summed = std::remove_cvref_t<std::invoke_result_t<Read, const WorkerMetrics&>>;
+    typename Summed::Totals totals;
+    for (const WorkerMetrics* worker : workers_) read(*worker).add_to(totals);
+    writer_.histogram(labels, Summed::bounds(), totals.buckets, totals.sum, decimals);
+  }
+
+  ExpositionWriter& writer() { return writer_; }
+
+ private:
+  ExpositionWriter writer_;
+  std::span<const WorkerMetrics* const> workers_;
+};
+
+// Calls `visit` for every endpoint: its number and its name.
+void for_each_endpoint(const auto& visit) {
+  for (size_t route = 0; route < routes().size(); ++route) {
+    if (endpoint_of_route(route) == route) visit(static_cast<uint16_t>(route), routes()[route].pattern);
+  }
+  visit(kUnmatchedEndpoint, kUnmatched);
+}
+
+// Whether the table of routes has that method at that endpoint: these are on the page from the start.
+bool is_routed(uint16_t endpoint, Method method) {
+  for (size_t route = 0; route < routes().size(); ++route) {
+    if (endpoint_of_route(route) == endpoint && routes()[route].method == method) return true;
+  }
+  return false;
+}
+
+void write_requests(Page& page) {
+  ExpositionWriter& writer = page.writer();
+  writer.family("http_requests_total", MetricType::kCounter,
+                "Requests answered, those included that were refused before they were whole.");
+  for_each_endpoint([&](uint16_t endpoint, std::string_view pattern) {
+    for (size_t m = 0; m < kMethodCount; ++m) {
+      const auto method = static_cast<Method>(m);
+      for (size_t status = 0; status <= kStatuses.size(); ++status) {
+        const uint64_t count = page.sum([&](const WorkerMetrics& worker) {
+          return worker.service->requests(endpoint, method).by_status[status].value();
+        });
+        const bool expected = status == index_of_status(200) && is_routed(endpoint, method);
+        if (count == 0 && !expected) continue;
+        const std::string text = status < kStatuses.size() ? std::to_string(kStatuses[status]) : std::string("other");
+        writer.sample({{"method", name_of(method)}, {"endpoint", pattern}, {"status", text}}, count);
+      }
+    }
+  });
+
+  writer.family("http_request_duration_seconds", MetricType::kHistogram,
+                "Time from a whole request in hand to its answer written for sending.");
+  for_each_endpoint([&](uint16_t endpoint, std::string_view pattern) {
+    for (size_t m = 0; m < kMethodCount; ++m) {
+      const auto method = static_cast<Method>(m);
+      const auto read = [&](const WorkerMetrics& worker) -> const auto& {
+        return worker.service->requests(endpoint, method).duration_ns;
+      };
+      const uint64_t count = page.sum([&](const WorkerMetrics& worker) { return read(worker).count(); });
+      if (count == 0 && !is_routed(endpoint, method)) continue;
+      page.histogram_sample({{"method", name_of(method)}, {"endpoint", pattern}}, kNanoDecimals, read);
+    }
+  });
+
+  writer.family("errors_total", MetricType::kCounter, "Errors told to clients, by error_code.");
+  for (size_t i = 0; i < kProblemCount; ++i) {
+    const auto problem = static_cast<Problem>(i);
+    writer.sample({{"error_type", problem_info(problem).error_code}},
+                  page.sum([&](const WorkerMetrics& worker) { return worker.service->errors(problem).value(); }));
+  }
+}
+
+void write_transactions(Page& page) {
+  ExpositionWriter& writer = page.writer();
+  const auto for_each_type = [](const auto& visit) {
+    for (size_t i = 0; i < kOperationTypeCount; ++i) visit(static_cast<OperationType>(i), kTypeNames[i]);
+  };
+  writer.family("transactions_total", MetricType::kCounter,
+                "Requests to move money that came as far as being read, by whether money moved.");
+  for_each_type([&](OperationType type, std::string_view name) {
+    const auto read = [&](auto member) {
+      return page.sum(
+          [&](const WorkerMetrics& worker) { return (worker.service->transactions(type).*member).value(); });
+    };
+    writer.sample({{"type", name}, {"status", "success"}}, read(&ServiceCounters::Transactions::successes));
+    writer.sample({{"type", name}, {"status", "error"}}, read(&ServiceCounters::Transactions::errors));
+  });
+  writer.family("transaction_amount_total", MetricType::kHistogram, "Amounts of successful transactions.");
+  for_each_type([&](OperationType type, std::string_view name) {
+    page.histogram_sample({{"type", name}}, kCentDecimals, [&](const WorkerMetrics& worker) -> const auto& {
+      return worker.service->transactions(type).amount_cents;
+    });
+  });
+  writer.family("transaction_replays_total", MetricType::kCounter,
+                "Requests that got the first answer again because their Idempotency-Key had been used for it.");
+  for_each_type([&](OperationType type, std::string_view name) {
+    writer.sample({{"type", name}}, page.sum([&](const WorkerMetrics& worker) {
+      return worker.service->transactions(type).replays.value();
+    }));
+  });
+}
+
+void write_connections(Page& page, const Settings& settings) {
+  page.gauge("http_connections", "Client connections that are open.",
+             [](const WorkerMetrics& worker) { return worker.server->connections.value(); });
+  page.value("http_connections_max", MetricType::kGauge, "Client connections that may be open: MAX_CONNECTIONS.",
+             static_cast<uint64_t>(settings.max_connections));
+  page.counter("http_connections_accepted_total", "Client connections accepted, those refused included.",
+               [](const WorkerMetrics& worker) { return worker.server->accepted.value(); });
+  page.counter("http_connections_refused_total", "Client connections above the limit: answered 503 or closed.",
+               [](const WorkerMetrics& worker) { return worker.server->refused.value(); });
+  page.counter("http_connection_timeouts_total",
+               "Client connections that took too long to send a request or to take an answer.",
+               [](const WorkerMetrics& worker) { return worker.server->timeouts.value(); });
+  page.counter("http_accept_errors_total", "Accepts that failed for want of descriptors or memory.",
+               [](const WorkerMetrics& worker) { return worker.server->accept_errors.value(); });
+  page.counter("http_receives_starved_total", "Receives that found no buffer free and had to be tried again.",
+               [](const WorkerMetrics& worker) { return worker.server->starved.value(); });
+}
+
+void write_ledger(Page& page) {
+  page.gauge("ledger_queue_depth", "Operations that wait for a lane.",
+             [](const WorkerMetrics& worker) { return worker.ledger->queued.value(); });
+  page.histogram("ledger_batch_operations", "Operations in a batch; the sum is all operations carried out.", 0,
+                 [](const WorkerMetrics& worker) -> const auto& { return worker.ledger->batch_size; });
+  page.histogram("ledger_batch_duration_seconds",
+                 "Time from taking a batch to its answers; a batch is one database transaction unless it had to be "
+                 "split or asked about.",
+                 kNanoDecimals, [](const WorkerMetrics& worker) -> const auto& { return worker.ledger->batch_ns; });
+  page.writer().family("ledger_refused_total", MetricType::kCounter,
+                       "Operations refused with 503, certain not to have been applied, by reason.");
+  page.writer().sample({{"reason", "queue_full"}},
+                       page.sum([](const WorkerMetrics& worker) { return worker.ledger->refused_full.value(); }));
+  page.writer().sample({{"reason", "database_away"}},
+                       page.sum([](const WorkerMetrics& worker) { return worker.ledger->refused_away.value(); }));
+  page.counter("ledger_abandoned_total", "Operations not begun because their client had gone.",
+               [](const WorkerMetrics& worker) { return worker.ledger->abandoned.value(); });
+  page.counter("ledger_retried_total", "Operations put back in the queue because their batch was lost unapplied.",
+               [](const WorkerMetrics& worker) { return worker.ledger->retried.value(); });
+  page.counter("ledger_batches_failed_total", "Batches that the database refused as a whole.",
+               [](const WorkerMetrics& worker) { return worker.ledger->batches_failed.value(); });
+  page.counter("ledger_commits_in_doubt_total", "Batches whose connection broke during COMMIT.",
+               [](const WorkerMetrics& worker) { return worker.ledger->commits_in_doubt.value(); });
+  page.counter("ledger_outcomes_unknown_total",
+               "Operations in batches of which it was not found out in time whether "
+               "they were committed.",
+               [](const WorkerMetrics& worker) { return worker.ledger->outcomes_unknown.value(); });
+}
+
+void write_database(Page& page, const Settings& settings) {
+  page.gauge("db_connection_pool_size", "Database connections that are open.",
+             [](const WorkerMetrics& worker) { return worker.database->connections.value(); });
+  page.value("db_connection_pool_max", MetricType::kGauge,
+             "Database connections that this process may have: DATABASE_POOL_MAX.",
+             static_cast<uint64_t>(settings.database_pool_max));
+  page.gauge("db_connections_busy", "Database connections that wait for an answer.",
+             [](const WorkerMetrics& worker) { return worker.database->busy.value(); });
+  page.counter("db_connects_total", "Database connections opened.",
+               [](const WorkerMetrics& worker) { return worker.database->connects.value(); });
+  page.counter("db_connections_lost_total", "Database connections that broke or did not answer in time.",
+               [](const WorkerMetrics& worker) { return worker.database->losses.value(); });
+  page.counter("db_round_trips_total", "Exchanges with the database, each of one or more statements.",
+               [](const WorkerMetrics& worker) { return worker.database->exchanges.value(); });
+  page.counter("db_statements_total", "Statements sent to the database.",
+               [](const WorkerMetrics& worker) { return worker.database->statements.value(); });
+  page.gauge("db_read_queue_depth", "Reads that wait for a connection.",
+             [](const WorkerMetrics& worker) { return worker.reader->queued.value(); });
+  page.counter("db_reads_total", "Reads asked for, those of the service itself included.",
+               [](const WorkerMetrics& worker) { return worker.reader->reads.value(); });
+  page.counter("db_reads_failed_total", "Reads that the database answered with an error.",
+               [](const WorkerMetrics& worker) { return worker.reader->failed.value(); });
+  page.counter("db_reads_refused_total", "Reads given up: the database was away, or no connection free in time.",
+               [](const WorkerMetrics& worker) { return worker.reader->refused.value(); });
+}
+
+void write_process(Page& page, const Settings& settings, int64_t start_us) {
+  page.histogram("event_loop_turn_duration_seconds", "Time at work in a turn of an event loop, its wait left out.",
+                 kNanoDecimals, [](const WorkerMetrics& worker) -> const auto& { return worker.loop->turn_ns; });
+  page.counter("event_loop_completion_overflows_total",
+               "Waits that found more completions than the ring has room for; the kernel had kept them.",
+               [](const WorkerMetrics& worker) { return worker.ring->overflows(); });
+  page.value("log_lines_dropped_total", MetricType::kCounter, "Log lines dropped because their queue was full.",
+             log_lines_dropped());
+  page.writer().family("transactions_service_build_info", MetricType::kGauge, "Always 1; the labels say what runs.");
+  page.writer().sample({{"version", version()}, {"compiler", __VERSION__}}, 1);
+  page.value("transactions_service_workers", MetricType::kGauge, "Event loops of this process: WORKERS.",
+             static_cast<uint64_t>(settings.workers));
+
+  const ProcessStats stats = read_process_stats();
+  page.value("process_cpu_seconds_total", MetricType::kCounter, "Total user and system CPU time spent in seconds.",
+             stats.cpu_ns, kNanoDecimals);
+  page.value("process_resident_memory_bytes", MetricType::kGauge, "Resident memory size in bytes.",
+             stats.resident_bytes);
+  page.value("process_virtual_memory_bytes", MetricType::kGauge, "Virtual memory size in bytes.", stats.virtual_bytes);
+  page.value("process_virtual_memory_max_bytes", MetricType::kGauge,
+             "Maximum amount of virtual memory available in bytes.", stats.virtual_max_bytes);
+  page.value("process_open_fds", MetricType::kGauge, "Number of open file descriptors.", stats.open_fds);
+  page.value("process_max_fds", MetricType::kGauge, "Maximum number of open file descriptors.", stats.max_fds);
+  page.value("process_threads", MetricType::kGauge, "Number of OS threads in the process.", stats.threads);
+  page.value("process_start_time_seconds", MetricType::kGauge, "Start time of the process since unix epoch in seconds.",
+             static_cast<uint64_t>(start_us), kMicroDecimals);
+}
+
+}  // namespace
+
+MetricsPage::MetricsPage(const Settings& settings) : settings_(settings), start_us_(process_start_us()) {}
+
+MetricsPage::Registration::Registration(MetricsPage& page, const WorkerMetrics& worker) : page_(page), worker_(worker) {
+  const std::lock_guard lock(page_.mutex_);
+  page_.workers_.push_back(&worker_);
+}
+
+MetricsPage::Registration::~Registration() {
+  const std::lock_guard lock(page_.mutex_);
+  std::erase(page_.workers_, &worker_);
+}
+
+void MetricsPage::write(std::string& out, ExpositionFormat format) const {
+  const std::lock_guard lock(mutex_);
+  Page page(out, format, start_us_, workers_);
+  write_requests(page);
+  write_transactions(page);
+  write_connections(page, settings_);
+  write_ledger(page);
+  write_database(page, settings_);
+  write_process(page, settings_, start_us_);
+  page.writer().finish();
+}
+
+}  // namespace txn
