@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "app/commands.h"
+#include "app/token_key_source.h"
 #include "core/concat.h"
 #include "db/migrate.h"
 #include "db/session.h"
@@ -65,6 +66,23 @@ void check_log_dir(const std::string& log_dir, Findings& findings) {
   }
 }
 
+// The public keys of tokens, read as the service would.
+void check_token_keys(const Settings& settings, Findings& findings) {
+  const bool has_file = !settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty();
+  if (!has_file) return;
+  if (settings.jwt_algorithm == JwtAlgorithm::kHs256) {
+    findings.warning("JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect, JWT_ALGORITHM is HS256");
+    return;
+  }
+  TokenKeySource source(settings);
+  if (const auto loaded = source.load(); !loaded) return findings.error(loaded.error().message);
+  const auto keys = source.make_keys();
+  const char* const name = settings.jwt_jwks_file.empty() ? "JWT_PUBLIC_KEY_FILE" : "JWT_JWKS_FILE";
+  for (const std::string& reason : keys->skipped()) findings.warning(concat(name, ": passed over ", reason));
+  findings.ok(concat(name, ": ", keys->size(), keys->size() == 1 ? " key for " : " keys for ",
+                     to_string(settings.jwt_algorithm)));
+}
+
 void check_settings(const Settings& settings, Findings& findings) {
   findings.ok("settings: well-formed");
   const std::vector<Error> serve_errors = validate_for_serve(settings);
@@ -82,8 +100,7 @@ void check_settings(const Settings& settings, Findings& findings) {
   for (const Cidr& network : settings.trusted_proxies) {
     if (network.prefix_length == 0) findings.warning("TRUSTED_PROXIES: every address may claim to be another one");
   }
-  check_readable("JWT_PUBLIC_KEY_FILE", settings.jwt_public_key_file, findings);
-  check_readable("JWT_JWKS_FILE", settings.jwt_jwks_file, findings);
+  check_token_keys(settings, findings);
   check_readable("TLS_CERT_FILE", settings.tls_cert_file, findings);
   check_readable("TLS_KEY_FILE", settings.tls_key_file, findings);
   check_readable("TLS_CLIENT_CA_FILE", settings.tls_client_ca_file, findings);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/token_key_source.h"
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/version.h"
@@ -109,6 +110,11 @@ void add_commands(CLI::App& app, CommandLine& line) {
   add_integer(*token, "--sub", line.token.subject, "subject, an integer [1]");
   token->add_option("--role", line.token.role, "CUSTOMER, TELLER or ADMIN [CUSTOMER]");
   add_integer(*token, "--ttl", line.token.ttl_seconds, "seconds until it expires [3600]");
+  token->add_option("--private-key-file", line.token.private_key_file,
+                    "PEM key that signs for RS256, ES256 or EdDSA, by JWT_ALGORITHM");
+  token->add_option("--kid", line.token.kid, "`kid` of its header");
+  token->add_option("--issuer", line.token.issuer, "`iss` [JWT_ISSUER]");
+  token->add_option("--audience", line.token.audience, "`aud` [JWT_AUDIENCE]");
 
   add_command(app, line, "check-config", "checks settings and database, one line a finding", Command::kCheckConfig);
   add_command(app, line, "verify-ledger", "audits the books", Command::kVerifyLedger);
@@ -157,7 +163,11 @@ std::expected<Settings, std::vector<Error>> load(const CommandLine& line) {
 int run(const CommandLine& line, const Settings& settings, Serve serve) {
   switch (line.command) {
     case Command::kServe: {
-      const std::vector<Error> errors = validate_for_serve(settings);
+      std::vector<Error> errors = validate_for_serve(settings);
+      if (errors.empty()) {
+        // What core/config cannot tell: whether the file of keys holds any.
+        if (auto loaded = TokenKeySource(settings).load(); !loaded) errors.push_back(std::move(loaded.error()));
+      }
       return errors.empty() ? serve(settings, [&line] { return load(line); }) : report(errors);
     }
     case Command::kMigrate:

@@ -1,5 +1,6 @@
 #include "app/commands.h"
 
+#include <openssl/mem.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@
 #include <utility>
 
 #include "app/pin.h"
-#include "app/token.h"
+#include "app/token_keys.h"
+#include "app/token_signer.h"
 #include "core/concat.h"
 #include "core/json_writer.h"
 #include "core/money.h"
@@ -137,6 +139,35 @@ Result<int64_t> import_stream(const Settings& settings, std::istream& csv, int64
   }
   options.on_progress = [&progress](int64_t done_bytes) { progress.update(done_bytes); };
   return import_accounts(*session, csv, options);
+}
+
+// --- Signing tokens
+// ---------------------------------------------------------------------------------------------------
+
+Result<TokenSigner> make_signer(const Settings& settings, const TokenOptions& options) {
+  const std::string& path = options.private_key_file;
+  if (settings.jwt_algorithm == JwtAlgorithm::kHs256) {
+    if (!path.empty()) {
+      return fail(ErrorKind::kInvalidArgument, "--private-key-file: JWT_ALGORITHM is HS256, which has no such key");
+    }
+    if (settings.jwt_secret_key.empty()) {
+      return fail(ErrorKind::kInvalidArgument, "JWT_SECRET_KEY is not set: there is nothing to sign with");
+    }
+    return TokenSigner::with_secret(settings.jwt_secret_key);
+  }
+  if (path.empty()) {
+    return fail(ErrorKind::kInvalidArgument, concat("JWT_ALGORITHM is ", to_string(settings.jwt_algorithm),
+                                                    ": --private-key-file names the key to sign with"));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail_errno(concat("--private-key-file: ", path).c_str(), errno);
+  std::string pem(kKeyFileBytesMax, '\0');
+  file.read(pem.data(), static_cast<std::streamsize>(pem.size()));
+  pem.resize(static_cast<size_t>(file.gcount()));
+  auto signer = TokenSigner::with_private_key(settings.jwt_algorithm, pem);
+  OPENSSL_cleanse(pem.data(), pem.size());
+  if (!signer) return fail(signer.error().kind, concat("--private-key-file: ", path, ": ", signer.error().message));
+  return signer;
 }
 
 // --- Showing an account ----------------------------------------------------------------------------------------------
@@ -300,14 +331,8 @@ int cmd_account_import(const Settings& settings, const std::string& path) {
 
 int cmd_token(const Settings& settings, const TokenOptions& options) {
   constexpr int64_t kTtlMaxSeconds = int64_t{10} * 365 * 24 * 60 * 60;
-  if (settings.jwt_algorithm != JwtAlgorithm::kHs256) {
-    print_error("token signs with HS256 only; for the other algorithms the service has no private key");
-    return kExitUsage;
-  }
-  if (settings.jwt_secret_key.empty()) {
-    print_error("JWT_SECRET_KEY is not set: there is nothing to sign with");
-    return kExitUsage;
-  }
+  const auto signer = make_signer(settings, options);
+  if (!signer) return fail_command(signer.error(), kExitUsage);
   const auto role = parse_role(options.role);
   if (!role) {
     print_error("--role: must be CUSTOMER, TELLER or ADMIN");
@@ -328,11 +353,9 @@ int cmd_token(const Settings& settings, const TokenOptions& options) {
   claims.role = *role;
   claims.issued_at = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   claims.expires_at = claims.issued_at + options.ttl_seconds;
-  claims.issuer = settings.jwt_issuer;
-  claims.audience = settings.jwt_audience;
-  const auto token = sign_token({TokenAlgorithm::kHs256, settings.jwt_secret_key}, claims);
-  if (!token) return fail_command(token.error(), kExitUsage);
-  print(*token);
+  claims.issuer = options.issuer ? *options.issuer : settings.jwt_issuer;
+  claims.audience = options.audience ? *options.audience : settings.jwt_audience;
+  print(signer->sign(claims, options.kid));
   return 0;
 }
 

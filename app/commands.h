@@ -51,6 +51,10 @@ struct TokenOptions {
   int64_t subject = 1;
   std::string role = "CUSTOMER";
   int64_t ttl_seconds = 3600;
+  std::string private_key_file;  // for the algorithms other than HS256
+  std::string kid;
+  std::optional<std::string> issuer;  // the settings', unless given
+  std::optional<std::string> audience;
 };
 
 // "name: line" on standard error for every line of `message`.

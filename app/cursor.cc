@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "app/token.h"
+#include "app/base64url.h"
 
 namespace txn {
 namespace {

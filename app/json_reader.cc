@@ -200,6 +200,65 @@ std::optional<int64_t> parse_json_int(std::string_view text) {
   return value;
 }
 
+namespace {
+
+// What a validated string has between its quotes; `text` begins with the first of them.
+std::string_view inside_quotes(std::string_view text) {
+  size_t end = 1;
+  while (text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+  return text.substr(1, end - 1);
+}
+
+// The array or object that validated `text` begins with.
+std::string_view whole_container(std::string_view text) {
+  size_t end = 0;
+  int depth = 0;
+  do {
+    const char c = text[end];
+    if (c == '"') end += inside_quotes(text.substr(end)).size() + 1;
+    depth += (c == '[' || c == '{') - (c == ']' || c == '}');
+    ++end;
+  } while (depth > 0);
+  return text.substr(0, end);
+}
+
+JsonKind kind_of(char first) {
+  switch (first) {
+    case '"':
+      return JsonKind::kString;
+    case '[':
+      return JsonKind::kArray;
+    case '{':
+      return JsonKind::kObject;
+    case 't':
+      return JsonKind::kTrue;
+    case 'f':
+      return JsonKind::kFalse;
+    case 'n':
+      return JsonKind::kNull;
+    default:
+      return JsonKind::kNumber;
+  }
+}
+
+}  // namespace
+
+std::optional<JsonValue> JsonElements::next() {
+  rest_.remove_prefix(rest_.find_first_not_of(" \t\r\n,"));
+  if (rest_.front() == ']') return std::nullopt;
+  JsonValue element{.kind = kind_of(rest_.front()), .escaped = false, .text = {}};
+  if (element.kind == JsonKind::kString) {
+    element.text = inside_quotes(rest_);
+    element.escaped = element.text.find('\\') != std::string_view::npos;
+    rest_.remove_prefix(element.text.size() + 2);
+    return element;
+  }
+  const bool is_container = element.kind == JsonKind::kArray || element.kind == JsonKind::kObject;
+  element.text = is_container ? whole_container(rest_) : rest_.substr(0, rest_.find_first_of(" \t\r\n,]"));
+  rest_.remove_prefix(element.text.size());
+  return element;
+}
+
 struct JsonReader::State {
   explicit State(size_t bytes_max) : capacity(bytes_max), buffer(new char[bytes_max + simdjson::SIMDJSON_PADDING]) {
     CHECK(parser.allocate(bytes_max) == simdjson::SUCCESS, "a reader's memory is there at start");

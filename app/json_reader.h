@@ -44,6 +44,18 @@ UnescapedJson unescape_json(std::string_view text, char* out);
 // The integer that all of `text` spells in decimal, a minus sign allowed; nothing for anything else or beyond 64 bits.
 std::optional<int64_t> parse_json_int(std::string_view text);
 
+// The elements of an array that read() has validated, one after the other. Valid as long as that text is.
+class JsonElements {
+ public:
+  // `array` is the whole of it, brackets included, as JsonValue::text has it.
+  explicit JsonElements(std::string_view array) : rest_(array.substr(1)) {}
+  // Nothing after the last.
+  std::optional<JsonValue> next();
+
+ private:
+  std::string_view rest_;  // what follows the last element, to the closing bracket
+};
+
 // One per thread: owns the parser and the padded buffer, both allocated once.
 class JsonReader {
  public:

@@ -223,6 +223,28 @@ void write_database(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.reader->refused.value(); });
 }
 
+void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
+  constexpr std::array<std::string_view, kTokenErrorCount> kReasons{"malformed", "bad_signature", "expired",
+                                                                    "not_yet_valid", "wrong_claims"};
+  page.counter("tokens_accepted_total", "Tokens that held.",
+               [](const WorkerMetrics& worker) { return worker.tokens->accepted.value(); });
+  page.writer().family("tokens_refused_total", MetricType::kCounter, "Tokens that did not hold.");
+  for (size_t i = 0; i < kReasons.size(); ++i) {
+    page.writer().sample({{"reason", kReasons[i]}},
+                         page.sum([i](const WorkerMetrics& worker) { return worker.tokens->refused[i].value(); }));
+  }
+  page.counter("token_cache_hits_total", "Tokens that had been verified before and were remembered.",
+               [](const WorkerMetrics& worker) { return worker.tokens->cache_hits.value(); });
+  page.counter("token_cache_misses_total", "Tokens that were looked for among those remembered, in vain.",
+               [](const WorkerMetrics& worker) { return worker.tokens->cache_misses.value(); });
+  page.counter("token_cache_evictions_total", "Tokens forgotten to make room for others.",
+               [](const WorkerMetrics& worker) { return worker.tokens->cache_evictions.value(); });
+  page.value("token_key_changes_total", MetricType::kCounter, "New keys of tokens taken over while running.",
+             keys.replaced);
+  page.value("token_key_failures_total", MetricType::kCounter,
+             "New keys of tokens that could not be used; the old ones stayed.", keys.failed);
+}
+
 void write_process(Page& page, const Settings& settings, int64_t start_us) {
   page.histogram("event_loop_turn_duration_seconds", "Time at work in a turn of an event loop, its wait left out.",
                  kNanoDecimals, [](const WorkerMetrics& worker) -> const auto& { return worker.loop->turn_ns; });
@@ -253,7 +275,8 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
 
 }  // namespace
 
-MetricsPage::MetricsPage(const Settings& settings) : settings_(settings), start_us_(process_start_us()) {}
+MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys)
+    : settings_(settings), token_keys_(token_keys), start_us_(process_start_us()) {}
 
 MetricsPage::Registration::Registration(MetricsPage& page, const WorkerMetrics& worker) : page_(page), worker_(worker) {
   const std::lock_guard lock(page_.mutex_);
@@ -273,6 +296,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_connections(page, settings_);
   write_ledger(page);
   write_database(page, settings_);
+  write_tokens(page, token_keys_);
   write_process(page, settings_, start_us_);
   page.writer().finish();
 }

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "app/service_counters.h"
+#include "app/token.h"
+#include "app/token_key_source.h"
 #include "core/config.h"
 #include "core/exposition.h"
 #include "core/loop.h"
@@ -32,11 +34,13 @@ struct WorkerMetrics {
   const DatabaseCounters* database;
   const LedgerCounters* ledger;
   const ReaderCounters* reader;
+  const TokenCounters* tokens;
 };
 
 class MetricsPage {
  public:
-  explicit MetricsPage(const Settings& settings);
+  // Both must outlive the page.
+  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys);
 
   // A worker's numbers are on the page from here on until this is destroyed, which waits for a page being written.
   class Registration {
@@ -57,6 +61,7 @@ class MetricsPage {
 
  private:
   const Settings& settings_;
+  const TokenKeySourceCounters& token_keys_;
   const int64_t start_us_;
   mutable std::mutex mutex_;
   std::vector<const WorkerMetrics*> workers_;  // guarded by mutex_

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <csignal>
 #include <ctime>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "app/commands.h"
 #include "app/metrics_page.h"
 #include "app/metrics_scraper.h"
+#include "app/token_key_source.h"
 #include "app/worker.h"
 #include "core/log.h"
 #include "core/version.h"
@@ -70,10 +72,11 @@ bool can_honour(const Settings& settings) {
   };
   if (!settings.tls_cert_file.empty() || !settings.tls_key_file.empty() || !settings.tls_client_ca_file.empty())
     return refuse("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CLIENT_CA_FILE: TLS is not served yet; unset them");
-  if (settings.jwt_algorithm != JwtAlgorithm::kHs256)
-    return refuse("JWT_ALGORITHM: only HS256 tokens can be verified yet");
   if (settings.rate_limit_enabled && settings.rate_limit_redis)
     return refuse("RATE_LIMIT_STORAGE: requests can only be counted in memory yet");
+  if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
+      (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
+    LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
   return true;
 }
 
@@ -91,13 +94,18 @@ sigset_t handled_signals() {
   return signals;
 }
 
-// Returns the signal that asks to stop.
-int wait_for_stop(const sigset_t& signals, Reload& reload) {
+// Returns the signal that asks to stop. Meanwhile `every_second` is called about as often.
+int wait_for_stop(const sigset_t& signals, Reload& reload, const std::function<void()>& every_second) {
+  constexpr timespec kSecond{1, 0};
   while (true) {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    if (signal != SIGHUP) return signal;
-    reload.run();
+    const int signal = sigtimedwait(&signals, nullptr, &kSecond);
+    if (signal == SIGHUP) {
+      reload.run();
+    } else if (signal > 0) {
+      return signal;
+    } else {
+      every_second();
+    }
   }
 }
 
@@ -118,6 +126,12 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
 
   if (!can_honour(settings)) return kExitFailure;
   raise_descriptor_limit(settings);
+  TokenKeySource key_source(settings);
+  if (auto loaded = key_source.load(); !loaded) {
+    LOG(kError, "app.serve", "The keys of tokens cannot be used").field("exception", loaded.error().message);
+    return kExitFailure;
+  }
+  key_source.log_keys();
   if (!schema_fits(settings)) return kExitFailure;
   auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);
   if (!listeners) {
@@ -129,7 +143,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
   const std::unique_ptr<RateLimits> limits =
       settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
-  MetricsPage metrics_page(settings);
+  MetricsPage metrics_page(settings, key_source.counters());
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,
                 .connector = connector,
@@ -141,7 +155,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::future<Result<void>>> ready;
   for (int i = 0; i < settings.workers; ++i) {
-    workers.push_back(std::make_unique<Worker>(shared, i, listeners->sockets[static_cast<size_t>(i)]));
+    workers.push_back(
+        std::make_unique<Worker>(shared, i, listeners->sockets[static_cast<size_t>(i)], key_source.make_keys()));
     ready.push_back(workers.back()->start());
   }
   bool all_ready = true;
@@ -167,7 +182,18 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       .field("workers", settings.workers)
       .field("pid", getpid());
 
-  const int stop_signal = wait_for_stop(signals, reload);
+  const auto change_keys = [&] {
+    for (auto& worker : workers) worker->change_keys(key_source.make_keys());
+  };
+  reload.add("token keys", [&](const Settings& now) -> Result<void> {
+    const auto reloaded = key_source.reload(now);
+    if (!reloaded) return std::unexpected(reloaded.error());
+    if (*reloaded) change_keys();
+    return {};
+  });
+  const int stop_signal = wait_for_stop(signals, reload, [&] {
+    if (key_source.poll()) change_keys();
+  });
   LOG(kInfo, "app.serve", "Transactions service draining").field("signal", stop_signal);
   for (auto& worker : workers) worker->begin_drain();
 

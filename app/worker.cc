@@ -69,12 +69,13 @@ HttpServerOptions server_options(const Settings& settings) {
   return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers))};
 }
 
-std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings) {
+std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::unique_ptr<TokenKeys> keys) {
   auto verifier = TokenVerifier::create(
-      {.algorithm = TokenAlgorithm::kHs256, .bytes = settings.jwt_secret_key},
+      std::move(keys),
       {.issuer = settings.jwt_issuer,
        .audience = settings.jwt_audience,
-       .leeway_seconds = std::chrono::duration_cast<std::chrono::seconds>(settings.jwt_leeway).count()});
+       .leeway_seconds = std::chrono::duration_cast<std::chrono::seconds>(settings.jwt_leeway).count()},
+      TokenVerifier::default_cache_entries(settings.jwt_algorithm));
   CHECK(verifier.has_value(), "the settings were validated before");
   return std::move(*verifier);
 }
@@ -84,13 +85,13 @@ std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings) {
 // The parts list. Construction goes down the page, destruction up.
 class Worker::Parts {
  public:
-  Parts(Shared& shared, int index, std::unique_ptr<Ring> ring)
+  Parts(Shared& shared, int index, std::unique_ptr<Ring> ring, std::unique_ptr<TokenKeys> keys)
       : shared_(shared),
         index_(index),
         loop_(std::move(ring), clock_),
         books_(shared.settings),
         limits_(shared.settings, clock_, shared.limits),
-        tokens_(make_verifier(shared.settings)),
+        tokens_(make_verifier(shared.settings, std::move(keys))),
         fingerprints_(hash_secret(shared.settings)),
         ledger_(loop_, books_, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
@@ -123,7 +124,8 @@ class Worker::Parts {
                                                .service = &counters_,
                                                .database = &database_counters_,
                                                .ledger = &ledger_.counters(),
-                                               .reader = &reader_.counters()}) {}
+                                               .reader = &reader_.counters(),
+                                               .tokens = &tokens_->counters()}) {}
 
   Loop& loop() { return loop_; }
 
@@ -132,7 +134,8 @@ class Worker::Parts {
     loop_.run();
   }
 
-  // On the loop's thread.
+  // On the loop's thread, as the next.
+  void change_keys(std::unique_ptr<TokenKeys> keys) { tokens_->set_keys(std::move(keys)); }
   void begin_drain() {
     draining_ = true;
     if (drain_waiter_) std::exchange(drain_waiter_, nullptr).resume();
@@ -217,8 +220,19 @@ class Worker::Parts {
   std::coroutine_handle<> drain_waiter_;
 };
 
-Worker::Worker(Shared& shared, int index, int listener)
-    : shared_(shared), index_(index), listener_(listener), drain_message_(*this) {}
+// One for each change; run() is the end of it.
+struct Worker::KeysMessage final : Message {
+  KeysMessage(Worker& owner, std::unique_ptr<TokenKeys> changed) : worker(owner), keys(std::move(changed)) {}
+  void run() override {
+    worker.parts_->change_keys(std::move(keys));
+    delete this;
+  }
+  Worker& worker;
+  std::unique_ptr<TokenKeys> keys;
+};
+
+Worker::Worker(Shared& shared, int index, int listener, std::unique_ptr<TokenKeys> keys)
+    : shared_(shared), index_(index), listener_(listener), first_keys_(std::move(keys)), drain_message_(*this) {}
 
 Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
@@ -240,13 +254,17 @@ void Worker::run(std::promise<Result<void>> ready) {
     return;
   }
   {
-    Parts parts(shared_, index_, std::move(*ring));
+    Parts parts(shared_, index_, std::move(*ring), std::move(first_keys_));
     parts_ = &parts;
     ready.set_value({});
     parts.run(listener_);
     parts_ = nullptr;
   }
   ended_.store(true);
+}
+
+void Worker::change_keys(std::unique_ptr<TokenKeys> keys) {
+  parts_->loop().post(*new KeysMessage(*this, std::move(keys)));
 }
 
 void Worker::begin_drain() { parts_->loop().post(drain_message_); }

@@ -10,6 +10,7 @@
 #include "app/metrics_page.h"
 #include "app/metrics_scraper.h"
 #include "app/rate_limit.h"
+#include "app/token_keys.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/mailbox.h"
@@ -21,7 +22,7 @@ namespace txn {
 struct Shared {
   const Settings& settings;
   Connector& connector;
-  RateLimits* limits;                // nullptr: requests are not limited
+  RateLimits* limits;  // nullptr: requests are not limited
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
   std::atomic<int> workers_serving;  // those that still have clients or operations under way
@@ -30,8 +31,8 @@ struct Shared {
 
 class Worker {
  public:
-  // `shared` must outlive the worker; takes over `listener`.
-  Worker(Shared& shared, int index, int listener);
+  // `shared` must outlive the worker; takes over `listener`. Tokens are held against `keys`.
+  Worker(Shared& shared, int index, int listener, std::unique_ptr<TokenKeys> keys);
   // Joins the thread.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -39,6 +40,10 @@ class Worker {
 
   // Starts the thread; the future says whether its ring could be made.
   std::future<Result<void>> start();
+
+  // The thread that calls begin_drain(), before that: requests that come from now on have their tokens held against
+  // `keys`.
+  void change_keys(std::unique_ptr<TokenKeys> keys);
 
   // Any thread, once: stop accepting, finish what is under way, leave.
   void begin_drain();
@@ -54,11 +59,14 @@ class Worker {
     Worker& worker;
   };
 
+  struct KeysMessage;
+
   void run(std::promise<Result<void>> ready);
 
   Shared& shared_;
   const int index_;
   int listener_;
+  std::unique_ptr<TokenKeys> first_keys_;
   Parts* parts_ = nullptr;  // on the thread's stack while it runs
   DrainMessage drain_message_;
   std::atomic<bool> ended_{false};

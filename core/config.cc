@@ -652,6 +652,9 @@ std::vector<Error> validate_for_serve(const Settings& settings) {
     errors.push_back(invalid(
         concat("JWT_ALGORITHM is ", to_string(settings.jwt_algorithm), ": set JWT_PUBLIC_KEY_FILE or JWT_JWKS_FILE")));
   }
+  if (!settings.jwt_public_key_file.empty() && !settings.jwt_jwks_file.empty()) {
+    errors.push_back(invalid("JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE are both set: one of them holds the keys"));
+  }
   if (!settings.jwt_secret_key.empty() && settings.jwt_secret_key.size() < kHmacKeyMinBytes) {
     errors.push_back(invalid(concat("JWT_SECRET_KEY has ", settings.jwt_secret_key.size(), " bytes, at least ",
                                     kHmacKeyMinBytes, " are needed")));

@@ -10,9 +10,11 @@
 #include "app/problem.h"
 #include "app/rules.h"
 #include "app/token.h"
+#include "app/token_signer.h"
 #include "app/validate.h"
 #include "core/json_writer.h"
 #include "core/money.h"
+#include "tests/app/key_pair.h"
 
 namespace txn {
 namespace {
@@ -80,24 +82,41 @@ void hash_pin(benchmark::State& state) {
 }
 BENCHMARK(hash_pin);
 
-void verify_token(benchmark::State& state) {
-  const TokenKey key{.algorithm = TokenAlgorithm::kHs256, .bytes = "0123456789abcdef0123456789abcdef"};
-  const auto verifier = TokenVerifier::create(key, {}).value();
-  const std::string token = sign_token(key, {.subject = 42,
-                                             .role = Role::kCustomer,
-                                             .issued_at = kNow,
-                                             .expires_at = kNow + 3600,
-                                             .issuer = {},
-                                             .audience = {},
-                                             .login_id = {}})
-                                .value();
+// The argument is how many different tokens take turns: one sits in the processor's cache, thousands do not.
+void verify_token(benchmark::State& state, JwtAlgorithm algorithm, bool with_cache) {
+  constexpr std::string_view kSecret = "0123456789abcdef0123456789abcdef";
+  const bool is_hmac = algorithm == JwtAlgorithm::kHs256;
+  const auto pair = is_hmac ? nullptr : std::make_unique<test::KeyPair>(algorithm);
+  const TokenSigner signer = is_hmac ? TokenSigner::with_secret(kSecret).value() : pair->signer();
+  const auto verifier = TokenVerifier::create(is_hmac ? TokenKeys::from_secret(kSecret).value()
+                                                      : TokenKeys::from_pem(algorithm, pair->public_pem()).value(),
+                                              {}, with_cache ? 8192 : 0)
+                            .value();
+  std::vector<std::string> tokens;
+  for (int64_t subject = 1; subject <= state.range(0); ++subject) {
+    tokens.push_back(signer.sign({.subject = subject,
+                                  .role = Role::kCustomer,
+                                  .issued_at = kNow,
+                                  .expires_at = kNow + 3600,
+                                  .issuer = "https://auth.bank.example",
+                                  .audience = "transactions",
+                                  .login_id = {}}));
+    if (!verifier->verify(tokens.back(), kNow)) state.SkipWithError("the token is refused");
+  }
+  size_t next = 0;
   for (auto _ : state) {
-    auto principal = verifier->verify(token, kNow);
-    if (!principal) state.SkipWithError("the token is refused");
-    benchmark::DoNotOptimize(principal);
+    benchmark::DoNotOptimize(verifier->verify(tokens[next], kNow));
+    if (++next == tokens.size()) next = 0;
   }
 }
-BENCHMARK(verify_token);
+BENCHMARK_CAPTURE(verify_token, hs256, JwtAlgorithm::kHs256, false)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, hs256_cached, JwtAlgorithm::kHs256, true)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, rs256, JwtAlgorithm::kRs256, false)->Arg(1)->Arg(512);
+BENCHMARK_CAPTURE(verify_token, rs256_cached, JwtAlgorithm::kRs256, true)->Arg(1)->Arg(512);
+BENCHMARK_CAPTURE(verify_token, es256, JwtAlgorithm::kEs256, false)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, es256_cached, JwtAlgorithm::kEs256, true)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, eddsa, JwtAlgorithm::kEdDsa, false)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, eddsa_cached, JwtAlgorithm::kEdDsa, true)->Arg(1)->Arg(4096);
 
 constexpr std::string_view kDepositBody = R"({"account_number":1001,"amount":125.50,"description":"salary"})";
 constexpr std::string_view kTransferBody =

@@ -316,5 +316,32 @@ TEST(UnescapeJson, CountsCharactersAndNotesWhatTextCannotHold) {
   }
 }
 
+TEST(JsonElements, AreThoseOfTheArray) {
+  JsonReader reader(1024);
+  const auto members = reader.read(
+      R"({"a":[ "x" ,"q\"]\\", 1,-2.5e3 , true,false,null,[1,["]"]],{"k":"}","l":[{}]}, "" ],"b":[],"c":[ ],"d":["\\"]})");
+  ASSERT_TRUE(members.has_value());
+  using Element = std::pair<JsonKind, std::string>;
+  const auto elements_of = [](std::string_view array) {
+    std::vector<Element> list;
+    JsonElements elements(array);
+    while (const auto element = elements.next()) {
+      EXPECT_EQ(element->escaped, element->kind == JsonKind::kString && element->text.contains('\\'));
+      list.emplace_back(element->kind, element->text);
+    }
+    EXPECT_FALSE(elements.next().has_value()) << "the end is the end";
+    return list;
+  };
+  const std::vector<Element> expected = {
+      {JsonKind::kString, "x"},      {JsonKind::kString, R"(q\"]\\)"},   {JsonKind::kNumber, "1"},
+      {JsonKind::kNumber, "-2.5e3"}, {JsonKind::kTrue, "true"},          {JsonKind::kFalse, "false"},
+      {JsonKind::kNull, "null"},     {JsonKind::kArray, R"([1,["]"]])"}, {JsonKind::kObject, R"({"k":"}","l":[{}]})"},
+      {JsonKind::kString, ""}};
+  EXPECT_EQ(elements_of((*members)[0].value.text), expected);
+  EXPECT_TRUE(elements_of((*members)[1].value.text).empty());
+  EXPECT_TRUE(elements_of((*members)[2].value.text).empty());
+  EXPECT_EQ(elements_of((*members)[3].value.text), (std::vector<Element>{{JsonKind::kString, R"(\\)"}}));
+}
+
 }  // namespace
 }  // namespace txn

@@ -364,6 +364,14 @@ TEST(ValidateForServe, PublicKeyAlgorithmsWantAPublicKeyAndAPinKey) {
               IsEmpty());
 }
 
+TEST(ValidateForServe, KeysAreInOneFile) {
+  EXPECT_THAT(messages(validate_for_serve(load_flags({{"JWT_ALGORITHM", "RS256"},
+                                                      {"JWT_PUBLIC_KEY_FILE", "key.pem"},
+                                                      {"JWT_JWKS_FILE", "keys.json"},
+                                                      {"PIN_SECRET_KEY", kKey}}))),
+              ElementsAre("JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE are both set: one of them holds the keys"));
+}
+
 // --- Conninfo --------------------------------------------------------------------------------------------------------
 
 TEST(DatabaseConninfo, IsBuiltFromThePartsWithQuotes) {

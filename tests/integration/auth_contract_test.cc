@@ -1,5 +1,4 @@
-// Who may do what (contract sections 2 and 3): credentials that are missing, broken, expired or forged, and the matrix
-// of role, route and owner.
+// Credentials that are missing, broken, expired or forged. Who may do what is in access_matrix_test.cc.
 
 #include <gmock/gmock.h>
 
@@ -266,59 +265,7 @@ TEST_F(AuthContract, OtherSchemesAreNotAccepted) {
   }
 }
 
-// --- Roles, routes, owners -------------------------------------------------------------------------------------------
-
-TEST_F(AuthContract, RolesRoutesAndOwners) {
-  const auto accounts = bank().open_accounts({{.owner_id = 1}, {.owner_id = 2}});
-  const int64_t mine = accounts[0];
-  const int64_t theirs = accounts[1];
-  const HttpResponse paid = as(teller()).post(kDeposits, deposit_body(theirs, "1.00"));
-  ASSERT_TRUE(is_json(paid));
-  const std::string their_transaction =
-      "/api/v1/transaction-logs/transaction/" + paid.json()["transaction_id"].scalar();
-
-  struct Case {
-    const char* what;
-    ProtectedRoute route;
-    int customer;  // expected status for customer 1
-    int teller;
-    int admin;
-  };
-  const std::string my_number = std::to_string(mine);
-  const std::string their_number = std::to_string(theirs);
-  const Case cases[] = {
-      {"deposit to own", {"POST", kDeposits, deposit_body(mine, "1.00")}, 200, 200, 403},
-      {"deposit to foreign", {"POST", kDeposits, deposit_body(theirs, "1.00")}, 403, 200, 403},
-      {"withdraw from own", {"POST", kWithdrawals, deposit_body(mine, "1.00")}, 200, 200, 403},
-      {"withdraw from foreign", {"POST", kWithdrawals, deposit_body(theirs, "1.00")}, 403, 200, 403},
-      {"transfer from own", {"POST", kTransfers, transfer_body(mine, theirs, "1.00")}, 200, 200, 403},
-      {"transfer from foreign", {"POST", kTransfers, transfer_body(theirs, mine, "1.00")}, 403, 200, 403},
-      {"limits of a level", {"GET", "/transfer-limits/GOLD", ""}, 200, 200, 200},
-      {"limits of a level, long path", {"GET", "/api/v1/transfer-limits/BASIC", ""}, 200, 200, 200},
-      {"all rules", {"GET", "/api/v1/transfer-limits/rules/all", ""}, 403, 200, 200},
-      {"limits of own", {"GET", "/api/v1/transfer-limits/" + my_number, ""}, 200, 200, 200},
-      {"limits of foreign", {"GET", "/api/v1/transfer-limits/" + their_number, ""}, 403, 200, 200},
-      {"log of own", {"GET", "/transaction-logs/" + my_number, ""}, 200, 200, 200},
-      {"log of foreign", {"GET", "/transaction-logs/" + their_number, ""}, 403, 200, 200},
-      {"log of own, long path", {"GET", "/api/v1/transaction-logs/" + my_number, ""}, 200, 200, 200},
-      {"log of foreign, long path", {"GET", "/api/v1/transaction-logs/" + their_number, ""}, 403, 200, 200},
-      {"transaction of others", {"GET", their_transaction, ""}, 403, 200, 200},
-  };
-  for (const Case& item : cases) {
-    const std::pair<std::string, int> callers[] = {
-        {customer(1), item.customer}, {teller(), item.teller}, {admin(), item.admin}};
-    for (const auto& [token, expected] : callers) {
-      const std::string before = bank().balance(mine) + " " + bank().balance(theirs);
-      const HttpResponse response = call(as(token), item.route);
-      if (expected == 200) {
-        EXPECT_TRUE(is_json(response)) << item.what;
-      } else {
-        EXPECT_TRUE(is_problem(response, 403, "FORBIDDEN")) << item.what;
-        EXPECT_EQ(bank().balance(mine) + " " + bank().balance(theirs), before) << item.what;
-      }
-    }
-  }
-}
+// --- Owners ----------------------------------------------------------------------------------------------------------
 
 TEST_F(AuthContract, OwnershipIsTheWholeNumber) {
   const int64_t account = bank().open_account({.owner_id = 12});
