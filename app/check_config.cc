@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "app/commands.h"
+#include "app/rate_limit.h"
 #include "app/token_key_source.h"
 #include "core/concat.h"
 #include "db/migrate.h"
@@ -190,6 +191,19 @@ Result<void> check_database(const Settings& settings, Findings& findings) {
   return check_privileges(*session, findings);
 }
 
+// The service goes on without Redis, each replica by itself; so that is a warning.
+void check_redis(const Settings& settings, Findings& findings) {
+  if (!settings.rate_limit_enabled || !settings.rate_limit_redis) return;
+  const auto opened = open_redis(rate_limit_redis_options(*settings.rate_limit_redis));
+  if (!opened) {
+    findings.warning(concat("RATE_LIMIT_STORAGE: Redis is of no use, limits would hold for each replica by itself: ",
+                            opened.error().message));
+    return;
+  }
+  close(opened->socket);
+  findings.ok("RATE_LIMIT_STORAGE: Redis is reachable and runs what limits need");
+}
+
 }  // namespace
 
 int cmd_check_config(const std::expected<Settings, std::vector<Error>>& loaded) {
@@ -202,6 +216,7 @@ int cmd_check_config(const std::expected<Settings, std::vector<Error>>& loaded) 
   if (const auto checked = check_database(*loaded, findings); !checked) {
     findings.error("database: " + checked.error().message);
   }
+  check_redis(*loaded, findings);
   return findings.has_error() ? kExitFailure : 0;
 }
 

@@ -1,10 +1,12 @@
 #include "app/rate_limit.h"
 
+#include <arpa/inet.h>
 #include <openssl/rand.h>
 #include <openssl/siphash.h>
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -36,7 +38,93 @@ class LineWriter {
   char* const limit_;
 };
 
+// Sliding windows as app/rate_limit_table.h has them, in one atomic step and by the server's clock, so that replicas
+// agree. KEYS[1]: route and client. ARGV: limit, window in ms. Returns whether the request is admitted, what remains,
+// and the ms until some of what was counted no longer is. State: {when the newest segment began, last request and
+// number of requests of the oldest segment, of the next ...}. Whatever else stands under the key is overwritten. A key
+// that nobody asks for goes away by itself after a window.
+constexpr const char* kRedisScript = R"lua(
+local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local raw = redis.pcall('GET', KEYS[1])
+local state = {now}
+if type(raw) == 'string' then
+  local ok, unpacked = pcall(cmsgpack.unpack, raw)
+  if ok and type(unpacked) == 'table' and #unpacked % 2 == 1 then state = unpacked end
+end
+local kept, total = {math.min(state[1], now)}, 0
+for i = 2, #state, 2 do
+  local last = math.min(state[i], now)
+  if last + window > now then
+    kept[#kept + 1] = last
+    kept[#kept + 1] = state[i + 1]
+    total = total + state[i + 1]
+  end
+end
+local admitted = total < limit
+if admitted then
+  if #kept > 1 and (now < kept[1] + math.floor(window / 12) or #kept > 28) then
+    kept[#kept - 1] = now
+    kept[#kept] = kept[#kept] + 1
+  else
+    kept[1] = now
+    kept[#kept + 1] = now
+    kept[#kept + 1] = 1
+  end
+  total = total + 1
+  redis.call('SET', KEYS[1], cmsgpack.pack(kept), 'PX', window)
+end
+return {admitted and 1 or 0, math.max(limit - total, 0), kept[2] and kept[2] + window - now or 0}
+)lua";
+static_assert(SlidingWindow::kSegmentsPerWindow == 12, "as the script has it");
+static_assert(SlidingWindow::kSegmentsMax == 14, "as the script has it");
+
+constexpr std::string_view kRedisKeyPrefix = "transactions-service:limit:";
+
+// "transactions-service:limit:deposits:2001:db8::/64", ":192.0.2.1", "::7" by subject, ":192.0.2.1:7" by both.
+class RedisKey {
+ public:
+  RedisKey(LimitedRoute route, const RateLimitClient& client) {
+    LineWriter out(text_);
+    out << kRedisKeyPrefix << to_string(route) << ":";
+    if (client.network) {
+      char address[INET6_ADDRSTRLEN];
+      const uint8_t* bytes = client.network->bytes.data();
+      if (client.network->is_ipv4()) {
+        out << inet_ntop(AF_INET, bytes + 12, address, sizeof address);
+      } else {
+        out << inet_ntop(AF_INET6, bytes, address, sizeof address) << "/64";
+      }
+    }
+    if (client.subject) out << ":" << *client.subject;
+    size_ = out.size();
+  }
+  std::string_view view() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, 256> text_;
+  size_t size_ = 0;
+};
+
+class Decimal {
+ public:
+  explicit Decimal(int64_t value)
+      : size_(static_cast<size_t>(std::to_chars(text_.data(), text_.data() + text_.size(), value).ptr - text_.data())) {
+  }
+  std::string_view view() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, 20> text_;
+  size_t size_;
+};
+
 }  // namespace
+
+RedisOptions rate_limit_redis_options(const RedisAddress& address) {
+  return {
+      .address = address, .script = kRedisScript, .trial = {std::string(kRedisKeyPrefix) + "trial", "1000000", "1000"}};
+}
 
 std::string_view to_string(LimitedRoute route) {
   switch (route) {
@@ -96,6 +184,30 @@ RateLimitDecision RateLimiter::take(LimitedRoute route, const RateLimitClient& c
   const RateLimitDecision decision = limits_->table(route).take(limits_->hash(client), now_ms());
   ++(decision.admitted ? counters_.admitted : counters_.refused);
   return decision;
+}
+
+Task<RateLimitDecision> RateLimiter::take_shared(LimitedRoute route, RateLimitClient client) {
+  RateLimitTable& table = limits_->table(route);
+  const uint64_t hash = limits_->hash(client);
+  const int64_t asked_ms = now_ms();
+  const RateLimitDecision here = table.peek(hash, asked_ms);
+  if (!here.admitted) {
+    ++counters_.refused;
+    co_return here;
+  }
+  const RedisKey key(route, client);
+  const Decimal limit(policy(route).count);
+  const Decimal window_ms(std::chrono::milliseconds(policy(route).window).count());
+  const std::array<std::string_view, 2> arguments{limit.view(), window_ms.view()};
+  const RedisReply reply = co_await redis_->run(key.view(), arguments);
+  if (!reply) {
+    ++counters_.unshared;
+    co_return take(route, client);
+  }
+  const auto [admitted, remaining, reset_ms] = *reply;
+  if (admitted != 0) table.record(hash, asked_ms);
+  ++(admitted != 0 ? counters_.admitted : counters_.refused);
+  co_return RateLimitDecision{.admitted = admitted != 0, .remaining = remaining, .reset_ms = reset_ms};
 }
 
 RateLimitFields::RateLimitFields(LimitedRoute route, const RateLimitPolicy& policy, const RateLimitDecision& decision,

@@ -13,6 +13,10 @@
 #include "app/rate_limit_table.h"
 #include "core/clock.h"
 #include "core/config.h"
+#include "core/metrics.h"
+#include "core/task.h"
+#include "db/redis_client.h"
+#include "db/redis_connector.h"
 #include "net/client_address.h"
 
 namespace txn {
@@ -45,16 +49,21 @@ class RateLimits {
 };
 
 struct RateLimitCounters {
-  uint64_t admitted = 0;
-  uint64_t refused = 0;  // answered 429
+  Counter admitted;
+  Counter refused;   // answered 429
+  Counter unshared;  // should have been counted in Redis, and were in memory
 };
+
+// What runs in Redis, and a run of it that shows whether it can.
+RedisOptions rate_limit_redis_options(const RedisAddress& address);
 
 // A worker's way to them. Belongs to its thread.
 class RateLimiter {
  public:
   // `limits`: nullptr when there are none to hold to. All of these must outlive the limiter.
-  RateLimiter(const Settings& settings, const Clock& clock, RateLimits* limits)
-      : settings_(settings), clock_(clock), limits_(limits) {}
+  // `redis`: nullptr when the counts are the process's own.
+  RateLimiter(const Settings& settings, const Clock& clock, RateLimits* limits, RedisClient* redis = nullptr)
+      : settings_(settings), clock_(clock), limits_(limits), redis_(redis) {}
 
   bool is_enabled() const { return limits_ != nullptr; }
   // REQUIRES of the rest: is_enabled(), route is not kNone.
@@ -66,8 +75,15 @@ class RateLimiter {
 
   // What take() would say, without counting.
   RateLimitDecision peek(LimitedRoute route, const RateLimitClient& client);
-  // Admits and counts a request, or neither.
+  // Admits and counts a request, or neither, in the memory of the process.
   RateLimitDecision take(LimitedRoute route, const RateLimitClient& client);
+
+  // Whether counts are shared with other replicas; then a request is held to them by take_shared().
+  bool is_shared() const { return redis_ != nullptr; }
+  // Admits and counts a request, or neither, in Redis; in memory while Redis is of no use. What Redis admits is also
+  // counted in memory: a client that is at its limit here is refused without asking, and neither a Redis that goes away
+  // nor one that comes back empty gives anybody more than the limit at this replica.
+  Task<RateLimitDecision> take_shared(LimitedRoute route, RateLimitClient client);
 
   const RateLimitPolicy& policy(LimitedRoute route) const { return limits_->table(route).policy(); }
   const RateLimitCounters& counters() const { return counters_; }
@@ -78,6 +94,7 @@ class RateLimiter {
   const Settings& settings_;
   const Clock& clock_;
   RateLimits* const limits_;
+  RedisClient* const redis_;
   RateLimitCounters counters_;
 };
 

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "app/commands.h"
@@ -72,8 +73,6 @@ bool can_honour(const Settings& settings) {
   };
   if (!settings.tls_cert_file.empty() || !settings.tls_key_file.empty() || !settings.tls_client_ca_file.empty())
     return refuse("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CLIENT_CA_FILE: TLS is not served yet; unset them");
-  if (settings.rate_limit_enabled && settings.rate_limit_redis)
-    return refuse("RATE_LIMIT_STORAGE: requests can only be counted in memory yet");
   if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
       (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
     LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
@@ -143,11 +142,14 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
   const std::unique_ptr<RateLimits> limits =
       settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
+  std::optional<RedisConnector> redis;
+  if (limits && settings.rate_limit_redis) redis.emplace(rate_limit_redis_options(*settings.rate_limit_redis));
   MetricsPage metrics_page(settings, key_source.counters());
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,
                 .connector = connector,
                 .limits = limits.get(),
+                .redis = redis ? &*redis : nullptr,
                 .metrics_page = metrics_page,
                 .metrics_scraper = metrics_scraper,
                 .workers_serving = settings.workers,
@@ -170,6 +172,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   if (!all_ready) {
     // Workers that did start are not needed: nobody has been served yet.
     connector.stop();
+    if (redis) redis->stop();
     for (auto& worker : workers)
       if (!worker->has_ended()) worker->begin_drain();
     return kExitFailure;

@@ -82,6 +82,7 @@ void Service::on_request(Exchange& exchange) {
   }
   const Route& route = routes()[match.route];
   if (route.limit != LimitedRoute::kNone && context_.limits.is_enabled()) {
+    if (context_.limits.is_shared()) exchange.hold_request();
     handlers_.spawn(start_limited(exchange, route, match));
   } else {
     start(exchange, route, match);
@@ -102,7 +103,18 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
   if (decision.admitted) {
     const bool is_known = caller && caller->has_value();
     const std::optional<int64_t> subject = is_known ? std::optional((*caller)->subject) : std::nullopt;
-    decision = limits.take(route.limit, limits.client(address, subject));
+    const RateLimitClient client = limits.client(address, subject);
+    if (limits.is_shared()) {
+      decision = co_await limits.take_shared(route.limit, client);
+    } else {
+      decision = limits.take(route.limit, client);
+    }
+  }
+
+  // Whoever has left while Redis was asked has nothing begun for them.
+  if (!exchange.has_client()) {
+    exchange.respond({});
+    co_return;
   }
 
   const RateLimitFields fields(route.limit, limits.policy(route.limit), decision, context_.clock.wall_us());

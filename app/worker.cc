@@ -21,6 +21,7 @@
 #include "db/ledger.h"
 #include "db/pg_lane_store.h"
 #include "db/reader.h"
+#include "db/redis_client.h"
 #include "net/http_server.h"
 
 namespace txn {
@@ -51,6 +52,10 @@ class Books final : public BatchRules {
  private:
   PinHasher pins_;
 };
+
+// Longest that a worker holds back its first clients for Redis, and how often it looks.
+constexpr int64_t kRedisWaitNs = kNanosPerSecond;
+constexpr int64_t kRedisWaitStepNs = 10 * kNanosPerMilli;
 
 LedgerOptions ledger_options(const Settings& settings) {
   return {.lanes = settings.ledger_lanes,
@@ -90,7 +95,9 @@ class Worker::Parts {
         index_(index),
         loop_(std::move(ring), clock_),
         books_(shared.settings),
-        limits_(shared.settings, clock_, shared.limits),
+        redis_(shared.redis == nullptr ? nullptr
+                                       : std::make_unique<RedisClient>(loop_, *shared.redis, shared.redis_health)),
+        limits_(shared.settings, clock_, shared.limits, redis_.get()),
         tokens_(make_verifier(shared.settings, std::move(keys))),
         fingerprints_(hash_secret(shared.settings)),
         ledger_(loop_, books_, ledger_options(shared.settings),
@@ -171,6 +178,12 @@ class Worker::Parts {
     reader_.start(background_);
     health_.start(background_);
     if (index_ == 0) key_expiry_.start(background_);
+    if (redis_) {
+      redis_->start(background_);
+      // The first requests had better be counted where the others are.
+      for (int64_t waited_ns = 0; waited_ns < kRedisWaitNs && !redis_->has_tried(); waited_ns += kRedisWaitStepNs)
+        co_await loop_.sleep_for(kRedisWaitStepNs);
+    }
     server_.start(listener);
 
     co_await drain_requested();
@@ -188,7 +201,11 @@ class Worker::Parts {
     key_expiry_.stop();
     ledger_.stop();
     reader_.stop();
-    if (shared_.workers_serving.fetch_sub(1) == 1) shared_.connector.stop();
+    if (redis_) redis_->stop();
+    if (shared_.workers_serving.fetch_sub(1) == 1) {
+      shared_.connector.stop();
+      if (shared_.redis != nullptr) shared_.redis->stop();
+    }
     co_await background_.join();
     loop_.stop();
   }
@@ -202,6 +219,7 @@ class Worker::Parts {
   Scope handlers_;    // requests under way
   BodyParser bodies_;
   Books books_;
+  std::unique_ptr<RedisClient> redis_;  // nullptr: limits are counted in memory
   RateLimiter limits_;
   std::unique_ptr<TokenVerifier> tokens_;
   RequestFingerprinter fingerprints_;

@@ -22,7 +22,9 @@ namespace txn {
 struct Shared {
   const Settings& settings;
   Connector& connector;
-  RateLimits* limits;  // nullptr: requests are not limited
+  RateLimits* limits;     // nullptr: requests are not limited
+  RedisConnector* redis;  // nullptr: limits are counted in memory
+  RedisHealth redis_health{};
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
   std::atomic<int> workers_serving;  // those that still have clients or operations under way

@@ -14,6 +14,10 @@ add_library(uring ALIAS PkgConfig::uring)
 # PostgreSQL::PostgreSQL: libpq-dev, from 14 on (pipeline mode). The client of the database; shared, with its own OpenSSL.
 find_package(PostgreSQL 14 REQUIRED)
 
+# hiredis: libhiredis-dev, from 0.14 on. Speaks to Redis where rate limits are shared between replicas.
+pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET GLOBAL hiredis>=0.14)
+add_library(hiredis ALIAS PkgConfig::hiredis)
+
 # simdjson::simdjson: libsimdjson-dev, from 3.0 on (on-demand parsing). Reads request bodies.
 find_package(simdjson 3.0 REQUIRED)
 

@@ -167,6 +167,7 @@ Exchange& Connection::new_exchange() {
   exchange.endpoint_ = Exchange::kNoEndpoint;
   exchange.method_ = Method::kOther;
   exchange.complete_ = false;
+  exchange.is_held_ = false;
   exchanges_.push_back(exchange);
   ++exchange_count_;
   return exchange;
@@ -290,7 +291,7 @@ void Connection::start_closing() {
   // Whoever is still being served finishes without us.
   while (Exchange* exchange = exchanges_.pop_front()) {
     exchange->connection_ = nullptr;
-    exchange->request_ = nullptr;
+    if (!exchange->is_held_) exchange->request_ = nullptr;
     if (exchange->answered_) server_.release_exchange(*exchange);
   }
   exchange_count_ = unsafe_count_ = 0;

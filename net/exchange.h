@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -37,6 +38,7 @@ inline constexpr size_t kExchangeLinesMax = 256;
 class Exchange : public ListNode<ExchangeListTag> {
  public:
   // The request; valid until on_request() returns, so a handler takes from it what it needs before it first suspends.
+  // After hold_request(), valid until respond().
   const HttpRequest& request() const { return *request_; }
 
   // Lives as long as the exchange.
@@ -53,6 +55,9 @@ class Exchange : public ListNode<ExchangeListTag> {
   void set_endpoint(uint16_t endpoint) { endpoint_ = endpoint; }
   // Whether somebody still waits for the answer.
   bool has_client() const { return connection_ != nullptr; }
+
+  // Copies the request, for somebody who has to wait before a handler can look at it. The client may leave meanwhile.
+  void hold_request();
 
   // Header fields that go with whatever the answer is: "Name: value\r\n" each, of our own making, at most
   // kExchangeLinesMax bytes. Copied.
@@ -83,7 +88,21 @@ class Exchange : public ListNode<ExchangeListTag> {
   ByteBuffer early_;
   std::array<char, kExchangeLinesMax> lines_;
   size_t lines_size_ = 0;
+  struct HeldRequest {
+    ByteBuffer storage;
+    HttpRequest request;
+  };
+  std::unique_ptr<HeldRequest> held_;  // kept for the next one that has to be held
+  bool is_held_ = false;
 };
+
+inline void Exchange::hold_request() {
+  CHECK(request_ != nullptr && !is_held_, "a request is held once, while it is there");
+  if (!held_) held_ = std::make_unique<HeldRequest>();
+  request_->copy_to(held_->request, held_->storage);
+  request_ = &held_->request;
+  is_held_ = true;
+}
 
 inline void Exchange::set_lines(std::string_view lines) {
   CHECK(lines.size() <= lines_.size(), "an exchange has a handful of lines");

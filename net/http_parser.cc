@@ -16,6 +16,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <optional>
 #include <utility>
 
 namespace txn {
@@ -205,6 +207,40 @@ std::string_view to_string(HttpError error) {
       return "The HTTP version is not supported.";
   }
   return "";
+}
+
+void HttpRequest::copy_to(HttpRequest& to, ByteBuffer& storage) const {
+  // The head ends with its last field, or with the target where there is none.
+  size_t head_size = 0;
+  for (size_t i = 0; i < field_count_; ++i)
+    head_size = std::max<size_t>(head_size, fields_[i].value_begin + fields_[i].value_size);
+  const auto offset_in_head = [&](std::string_view part) -> std::optional<size_t> {
+    const std::less_equal<const char*> not_after;
+    if (part.empty() || !not_after(base_, part.data()) || !not_after(part.data(), base_ + kMaxHeadBytes)) return {};
+    return static_cast<size_t>(part.data() - base_);
+  };
+  const auto path_offset = offset_in_head(path);
+  const auto query_offset = offset_in_head(query);
+  if (path_offset) head_size = std::max(head_size, *path_offset + path.size());
+  if (query_offset) head_size = std::max(head_size, *query_offset + query.size());
+
+  storage.clear();
+  storage.reserve(head_size + body.size());
+  storage.append({base_, head_size});
+  storage.append(body);
+
+  to.method = method;
+  to.target_form = target_form;
+  to.http_minor = http_minor;
+  to.keep_alive = keep_alive;
+  to.expect_continue = expect_continue;
+  to.base_ = storage.data();
+  to.path = path_offset ? std::string_view(storage.data() + *path_offset, path.size()) : path;  // else the literal "/"
+  to.query = query_offset ? std::string_view(storage.data() + *query_offset, query.size()) : std::string_view();
+  to.body = {storage.data() + head_size, body.size()};
+  to.known_ = known_;
+  to.field_count_ = field_count_;
+  std::copy_n(fields_.begin(), field_count_, to.fields_.begin());
 }
 
 std::string_view to_string(Method method) {

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "net/ascii.h"
+#include "net/byte_buffer.h"
 
 namespace txn {
 
@@ -99,6 +100,10 @@ class HttpRequest {
     return std::nullopt;
   }
   bool has(KnownHeader header) const { return known_[static_cast<size_t>(header)] != kAbsent; }
+
+  // Makes `to` a request of its own: what this one refers to is copied into `storage`, which must live as long as `to`
+  // and not change. (ByteBuffer::kPadding readable bytes follow the body there.)
+  void copy_to(HttpRequest& to, ByteBuffer& storage) const;
 
   // How many fields carry that name: a search over all of them.
   size_t count(std::string_view name) const {

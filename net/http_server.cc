@@ -177,6 +177,8 @@ void HttpServer::release_exchange(Exchange& exchange) {
   exchange.request_ = nullptr;
   exchange.answered_ = false;
   exchange.early_.clear();
+  if (exchange.is_held_ && exchange.held_->storage.capacity() > kRetainedParserBytes) exchange.held_.reset();
+  exchange.is_held_ = false;
   --exchange_count_;
   free_exchanges_.push_back(&exchange);
   check_drained();

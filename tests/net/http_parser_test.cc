@@ -86,6 +86,10 @@ std::string transcript(const Pieces& pieces, Borrow borrow = Borrow::kKeepChunk)
         chunk.reset();
       }
       EXPECT_EQ(parser.phase(), Phase::kComplete);
+      HttpRequest copy;
+      ByteBuffer storage;
+      parser.request().copy_to(copy, storage);
+      EXPECT_EQ(describe(copy), describe(parser.request()));
       text += describe(parser.request());
       status = parser.next();
     }
@@ -612,6 +616,32 @@ TEST(HttpParser, AWholeRequestIsParsedInPlace) {
   EXPECT_EQ(parser.request().path.data(), bytes.data() + bytes.find("GET") + 4);
   EXPECT_EQ(parser.next(), Status::kNeedMore);
   EXPECT_EQ(parser.phase(), Phase::kIdle);
+}
+
+TEST(HttpParser, ACopyIsIndependentOfTheParser) {
+  for (const auto& [text, expected] : {
+           std::pair("POST /d?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab",
+                     "POST /d ?a=b 1.1 keep [Host=a] [Content-Length=2] {ab}\n"),
+           std::pair("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET / absolute 1.1 keep [Host=a]\n"),
+           std::pair("GET /none HTTP/1.0\r\n\r\n", "GET /none 1.0 close\n"),
+           std::pair("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+                     "POST / 1.1 keep [Host=a] [Transfer-Encoding=chunked] {ab}\n"),
+       }) {
+    HttpRequest copy;
+    ByteBuffer storage;
+    std::string bytes = text;
+    {
+      HttpParser parser;
+      ASSERT_EQ(parser.feed(bytes), Status::kRequest);
+      parser.request().copy_to(copy, storage);
+      EXPECT_EQ(describe(copy), describe(parser.request()));
+    }
+    bytes.assign(bytes.size(), '#');
+    EXPECT_EQ(describe(copy), expected);
+    if (copy.has(KnownHeader::kHost)) {
+      EXPECT_EQ(copy.find(KnownHeader::kHost), "a");
+    }
+  }
 }
 
 TEST(HttpParser, DetachedBytesAreIndependentOfTheChunk) {
