@@ -197,6 +197,29 @@ void write_ledger(Page& page) {
                [](const WorkerMetrics& worker) { return worker.ledger->outcomes_unknown.value(); });
 }
 
+void write_limits(Page& page) {
+  page.writer().family("rate_limit_requests_total", MetricType::kCounter,
+                       "Requests held to a rate limit, by whether they were admitted or answered 429.");
+  page.writer().sample({{"result", "admitted"}},
+                       page.sum([](const WorkerMetrics& worker) { return worker.limits->admitted.value(); }));
+  page.writer().sample({{"result", "refused"}},
+                       page.sum([](const WorkerMetrics& worker) { return worker.limits->refused.value(); }));
+  page.counter("rate_limit_evictions_total", "Clients forgotten while they counted, because there was no room.",
+               [](const WorkerMetrics& worker) { return worker.limits->evictions.value(); });
+  page.counter("rate_limit_unshared_total",
+               "Requests counted in memory that should have been counted in Redis, which was of no use.",
+               [](const WorkerMetrics& worker) { return worker.limits->unshared.value(); });
+  const auto redis = [&](Counter RedisCounters::* member) {
+    return
+        [member](const WorkerMetrics& worker) { return worker.redis == nullptr ? 0 : (worker.redis->*member).value(); };
+  };
+  page.counter("redis_connects_total", "Connections to Redis opened.", redis(&RedisCounters::connects));
+  page.counter("redis_connections_lost_total", "Connections to Redis that broke or were given up.",
+               redis(&RedisCounters::losses));
+  page.counter("redis_timeouts_total", "Connections to Redis given up for want of an answer in time.",
+               redis(&RedisCounters::timeouts));
+}
+
 void write_database(Page& page, const Settings& settings) {
   page.gauge("db_connection_pool_size", "Database connections that are open.",
              [](const WorkerMetrics& worker) { return worker.database->connections.value(); });
@@ -295,6 +318,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_transactions(page);
   write_connections(page, settings_);
   write_ledger(page);
+  write_limits(page);
   write_database(page, settings_);
   write_tokens(page, token_keys_);
   write_process(page, settings_, start_us_);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "app/rate_limit.h"
 #include "app/service_counters.h"
 #include "app/token.h"
 #include "app/token_key_source.h"
@@ -21,6 +22,7 @@
 #include "db/ledger.h"
 #include "db/pg_connection.h"
 #include "db/reader.h"
+#include "db/redis_client.h"
 #include "net/http_server.h"
 
 namespace txn {
@@ -35,6 +37,8 @@ struct WorkerMetrics {
   const LedgerCounters* ledger;
   const ReaderCounters* reader;
   const TokenCounters* tokens;
+  const RateLimitCounters* limits;
+  const RedisCounters* redis;  // nullptr: rate limits are counted in memory
 };
 
 class MetricsPage {

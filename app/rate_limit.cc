@@ -162,12 +162,6 @@ uint64_t RateLimits::hash(const RateLimitClient& client) const {
   return SIPHASH_24(secret_.data(), reinterpret_cast<const uint8_t*>(&input), sizeof input);
 }
 
-uint64_t RateLimits::evictions() const {
-  uint64_t sum = 0;
-  for (const RateLimitTable& table : tables_) sum += table.evictions();
-  return sum;
-}
-
 RateLimitClient RateLimiter::client(const IpAddress& address, std::optional<int64_t> subject) const {
   if (!subject || !wants_subject()) return {.network = address.network(), .subject = std::nullopt};
   if (settings_.rate_limit_key == RateLimitKey::kSubject) return {.network = std::nullopt, .subject = subject};
@@ -183,6 +177,7 @@ RateLimitDecision RateLimiter::peek(LimitedRoute route, const RateLimitClient& c
 RateLimitDecision RateLimiter::take(LimitedRoute route, const RateLimitClient& client) {
   const RateLimitDecision decision = limits_->table(route).take(limits_->hash(client), now_ms());
   ++(decision.admitted ? counters_.admitted : counters_.refused);
+  if (decision.evicted) ++counters_.evictions;
   return decision;
 }
 
@@ -205,7 +200,7 @@ Task<RateLimitDecision> RateLimiter::take_shared(LimitedRoute route, RateLimitCl
     co_return take(route, client);
   }
   const auto [admitted, remaining, reset_ms] = *reply;
-  if (admitted != 0) table.record(hash, asked_ms);
+  if (admitted != 0 && table.record(hash, asked_ms).evicted) ++counters_.evictions;
   ++(admitted != 0 ? counters_.admitted : counters_.refused);
   co_return RateLimitDecision{.admitted = admitted != 0, .remaining = remaining, .reset_ms = reset_ms};
 }

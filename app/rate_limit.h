@@ -41,7 +41,6 @@ class RateLimits {
   RateLimitTable& table(LimitedRoute route) { return tables_[static_cast<size_t>(route) - 1]; }
   // Under a secret of the process, so that nobody outside can choose what shares a bucket.
   uint64_t hash(const RateLimitClient& client) const;
-  uint64_t evictions() const;
 
  private:
   std::array<RateLimitTable, kLimitedRoutes> tables_;
@@ -50,8 +49,9 @@ class RateLimits {
 
 struct RateLimitCounters {
   Counter admitted;
-  Counter refused;   // answered 429
-  Counter unshared;  // should have been counted in Redis, and were in memory
+  Counter refused;    // answered 429
+  Counter evictions;  // clients that counted, forgotten because there was no room
+  Counter unshared;   // should have been counted in Redis, and were in memory
 };
 
 // What runs in Redis, and a run of it that shows whether it can.

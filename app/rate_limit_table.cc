@@ -101,9 +101,10 @@ RateLimitDecision RateLimitTable::update(uint64_t client, int64_t now_ms, Action
 
   const Lock lock(bucket);
   auto way = static_cast<size_t>(std::ranges::find(bucket.clients, client) - bucket.clients.begin());
+  bool evicted = false;
   if (way == kWays) {
     if (action == Action::kPeek) return {.admitted = true, .remaining = policy_.count, .reset_ms = 0};
-    way = make_room(bucket, windows, now_ms);
+    way = make_room(bucket, windows, now_ms, evicted);
     bucket.clients[way] = client;
     windows[way] = SlidingWindow();
   }
@@ -115,12 +116,13 @@ RateLimitDecision RateLimitTable::update(uint64_t client, int64_t now_ms, Action
     window.add(now_ms, window_ms_);
     decision.remaining = std::max<int64_t>(decision.remaining - 1, 0);
   }
+  decision.evicted = evicted;
   decision.reset_ms = window.until_release_ms(now_ms, window_ms_);
   return decision;
 }
 
 // A place that is free or whose client no longer counts; else that of the client with the fewest requests.
-size_t RateLimitTable::make_room(Bucket& bucket, SlidingWindow* windows, int64_t now_ms) {
+size_t RateLimitTable::make_room(Bucket& bucket, SlidingWindow* windows, int64_t now_ms, bool& evicted) {
   size_t victim = 0;
   int64_t fewest = -1;
   for (size_t way = 0; way < kWays; ++way) {
@@ -134,7 +136,7 @@ size_t RateLimitTable::make_room(Bucket& bucket, SlidingWindow* windows, int64_t
       fewest = total;
     }
   }
-  evictions_.fetch_add(1, std::memory_order_relaxed);
+  evicted = true;
   return victim;
 }
 

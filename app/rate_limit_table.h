@@ -67,6 +67,7 @@ struct RateLimitDecision {
   bool admitted = true;
   int64_t remaining = 0;  // requests that would be admitted now
   int64_t reset_ms = 0;   // until some of those made no longer count; 0: there are none
+  bool evicted = false;   // another client that counted was forgotten for it
 };
 
 class RateLimitTable {
@@ -85,8 +86,6 @@ class RateLimitTable {
   RateLimitDecision record(uint64_t client, int64_t now_ms) { return update(client, now_ms, Action::kRecord); }
 
   const RateLimitPolicy& policy() const { return policy_; }
-  // Clients forgotten while they still counted, because their bucket was full.
-  uint64_t evictions() const { return evictions_.load(std::memory_order_relaxed); }
 
  private:
   enum class Action : uint8_t { kTake, kPeek, kRecord };
@@ -113,14 +112,13 @@ class RateLimitTable {
   };
 
   RateLimitDecision update(uint64_t client, int64_t now_ms, Action action);
-  size_t make_room(Bucket& bucket, SlidingWindow* windows, int64_t now_ms);
+  size_t make_room(Bucket& bucket, SlidingWindow* windows, int64_t now_ms, bool& evicted);
 
   const RateLimitPolicy policy_;
   const int64_t window_ms_;
   const size_t bucket_count_;
   const std::unique_ptr<Bucket[]> buckets_;
   const std::unique_ptr<SlidingWindow, Free> windows_;  // kWays a bucket
-  std::atomic<uint64_t> evictions_{0};
 };
 
 }  // namespace txn

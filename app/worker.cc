@@ -132,7 +132,9 @@ class Worker::Parts {
                                                .database = &database_counters_,
                                                .ledger = &ledger_.counters(),
                                                .reader = &reader_.counters(),
-                                               .tokens = &tokens_->counters()}) {}
+                                               .tokens = &tokens_->counters(),
+                                               .limits = &limits_.counters(),
+                                               .redis = redis_ ? &redis_->counters() : nullptr}) {}
 
   Loop& loop() { return loop_; }
 

@@ -358,8 +358,8 @@ std::vector<Row> make_table() {
       rate_limit<&S::rate_limit_withdrawals>("RATE_LIMIT_WITHDRAWALS", "30/hour", "limit of POST /api/v1/withdrawals"),
       rate_limit<&S::rate_limit_transfers>("RATE_LIMIT_TRANSFERS", "20/hour", "limit of POST /api/v1/transfers"),
       custom("RATE_LIMIT_KEY", "ip", "ip, subject or ip+subject", "what limits are counted by", apply_rate_limit_key),
-      custom("RATE_LIMIT_STORAGE", "memory", "memory or redis://HOST:PORT/DB", "where limits are counted",
-             apply_rate_limit_storage),
+      custom("RATE_LIMIT_STORAGE", "memory", "memory or redis://[[USER]:PASSWORD@]HOST:PORT/DB",
+             "where limits are counted", apply_rate_limit_storage),
       custom("TRUSTED_PROXIES", "", "a comma-separated list of CIDRs",
              "proxies whose X-Forwarded-For or Forwarded is believed", apply_trusted_proxies),
 

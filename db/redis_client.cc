@@ -233,7 +233,7 @@ void RedisClient::on_timer() {
   lose("no answer in time");
 }
 
-void RedisClient::lose(std::string why) {
+void RedisClient::lose(std::string_view why) {
   if (socket_ < 0 || lost_) return;
   lost_ = true;
   ++counters_.losses;

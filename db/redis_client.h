@@ -151,7 +151,7 @@ class RedisClient final : private Flusher, private Timer {
   void flush() override;
   void on_timer() override;
   void finish(Run& run);
-  void lose(std::string why);
+  void lose(std::string_view why);
   void tell_lost(std::string_view why);
   void resume_keeper_if_idle();
 

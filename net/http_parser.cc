@@ -212,8 +212,11 @@ std::string_view to_string(HttpError error) {
 void HttpRequest::copy_to(HttpRequest& to, ByteBuffer& storage) const {
   // The head ends with its last field, or with the target where there is none.
   size_t head_size = 0;
-  for (size_t i = 0; i < field_count_; ++i)
-    head_size = std::max<size_t>(head_size, fields_[i].value_begin + fields_[i].value_size);
+  for (size_t i = 0; i < field_count_; ++i) {
+    const FieldRange& field = fields_[i];  // an empty value may be said to begin anywhere
+    head_size = std::max<size_t>(
+        {head_size, size_t{field.name_begin} + field.name_size, size_t{field.value_begin} + field.value_size});
+  }
   const auto offset_in_head = [&](std::string_view part) -> std::optional<size_t> {
     const std::less_equal<const char*> not_after;
     if (part.empty() || !not_after(base_, part.data()) || !not_after(part.data(), base_ + kMaxHeadBytes)) return {};

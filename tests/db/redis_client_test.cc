@@ -49,7 +49,9 @@ class RedisClientTest : public testing::Test {
 
   static Task<void> run(Loop& loop, RedisClient& client, Scope& scope,
                         const std::function<Task<void>(Loop&, RedisClient&)>& body) {
-    while (!client.has_tried()) co_await loop.sleep_for(kNanosPerMilli);
+    while (!client.has_tried()) {
+      co_await loop.sleep_for(kNanosPerMilli);
+    }
     co_await body(loop, client);
     client.stop();
     co_await scope.join();
@@ -66,7 +68,9 @@ class RedisClientTest : public testing::Test {
   }
 
   static Task<void> until_connected(Loop& loop, RedisClient& client) {
-    while (!client.is_connected()) co_await loop.sleep_for(5 * kNanosPerMilli);
+    while (!client.is_connected()) {
+      co_await loop.sleep_for(5 * kNanosPerMilli);
+    }
   }
 
   SystemClock clock_;
@@ -315,7 +319,9 @@ TEST_F(RedisClientTest, WhatIsNoReplyIsNotBelieved) {
       (void)co_await ask(client, "key", "1");
       // Said twice it is unasked for; the connection ends either way.
       const uint64_t connects = client.counters().connects;
-      while (client.is_connected() && client.counters().connects == connects) co_await loop.sleep_for(kNanosPerMilli);
+      while (client.is_connected() && client.counters().connects == connects) {
+        co_await loop.sleep_for(kNanosPerMilli);
+      }
     });
     EXPECT_GE(counters_.losses, 1u) << garbage.substr(0, 40);
   }
@@ -336,7 +342,9 @@ TEST(RedisClients, OfManyWorkersShareAConnector) {
       Scope scope;
       client.start(scope);
       const auto run = [](Loop& on, RedisClient& of, Scope& background) -> Task<void> {
-        while (!of.is_connected()) co_await on.sleep_for(kNanosPerMilli);
+        while (!of.is_connected()) {
+          co_await on.sleep_for(kNanosPerMilli);
+        }
         const std::array<std::string_view, 1> arguments{"1"};
         for (int i = 0; i < 100; ++i) {
           const RedisReply reply = co_await of.run("key", arguments);

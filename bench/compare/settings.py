@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""The service with some settings against the service with others, in alternating rounds of `wrk` on one private cluster.
+
+What to quote is the median of the rounds' quotients, the second over the first.
+
+  bench/compare/settings.py --second RATE_LIMIT_ENABLED=true RATE_LIMIT_DEPOSITS=1000000/second
+"""
+import argparse
+import copy
+import statistics
+
+import compare
+
+
+def start(database, options, service_settings):
+    bench = copy.copy(database)
+    bench.options = options
+    bench.env = database.env | dict(setting.split("=", 1) for setting in service_settings)
+    bench.folder = database.folder / str(len(list(database.folder.iterdir())))
+    bench.folder.mkdir()
+    bench.start_service()
+    return bench
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the first")
+    parser.add_argument("--second", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the second")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--accounts", type=int, default=100_000)
+    parser.add_argument("--workload", choices=["deposits", "mixed"], default="deposits")
+    options = parser.parse_args()
+    options.postgres = options.service = []
+
+    database = compare.Bench(options)
+    services = []
+    try:
+        database.start_database()
+        services = [start(database, options, settings) for settings in (options.first, options.second)]
+        for service in services:
+            service.wrk(0)  # warms up, not counted
+        quotients, rates = [], ([], [])
+        for number in range(1, options.rounds + 1):
+            order = (0, 1) if number % 2 else (1, 0)
+            for which in order:
+                rates[which].append(services[which].wrk(number)["per_second"])
+            quotients.append(rates[1][-1] / rates[0][-1])
+            print(f"round {number}: first {rates[0][-1]:8.0f}/s   second {rates[1][-1]:8.0f}/s   "
+                  f"quotient {quotients[-1]:.3f}", flush=True)
+        print(f"medians: first {statistics.median(rates[0]):.0f}/s, second {statistics.median(rates[1]):.0f}/s, "
+              f"quotient {statistics.median(quotients):.3f} ({min(quotients):.3f} to {max(quotients):.3f})")
+    finally:
+        for service in services:
+            if service.service.poll() is None:
+                service.service.terminate()
+                service.service.wait(30)
+        database.stop()
+
+
+if __name__ == "__main__":
+    main()
