@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan fuzz chaos simulate bench clean
+.PHONY: help run certificate build test lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
@@ -11,6 +11,10 @@ help:  ## Shows this list
 
 run: build  ## Starts the service on port 8002 with a database of its own, in the foreground
 	@deploy/dev/run.sh
+
+certificate:  ## Makes a certificate for https://localhost under build/tls
+	@$(DEPENDENCIES) --run
+	@deploy/dev/certificate.sh
 
 build:  ## Builds build/release/transactions-service
 	@$(DEPENDENCIES) --run

@@ -1,15 +1,18 @@
 // The subcommand check-config: everything that can be found out before the service runs, a line a finding.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
 #include "app/commands.h"
 #include "app/rate_limit.h"
+#include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "core/concat.h"
 #include "db/migrate.h"
@@ -40,15 +43,6 @@ class Findings {
 
   bool has_error_ = false;
 };
-
-void check_readable(std::string_view name, const std::string& path, Findings& findings) {
-  if (path.empty()) return;
-  if (access(path.c_str(), R_OK) != 0) {
-    findings.error(fail_errno(concat(name, ": ", path).c_str(), errno).error().message);
-  } else {
-    findings.ok(concat(name, ": readable"));
-  }
-}
 
 // The directory may have to be made, so what counts is the nearest one that exists.
 void check_log_dir(const std::string& log_dir, Findings& findings) {
@@ -84,6 +78,25 @@ void check_token_keys(const Settings& settings, Findings& findings) {
                      to_string(settings.jwt_algorithm)));
 }
 
+// What serve would load, and what it would not complain of.
+void check_tls(const Settings& settings, Findings& findings) {
+  if (!serves_tls(settings)) return;
+  struct stat key{};
+  if (stat(settings.tls_key_file.c_str(), &key) == 0 && (key.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    findings.warning("TLS_KEY_FILE: others than its owner have access to the key; chmod 600");
+  }
+  const auto context = TlsContext::load(tls_files(settings), std::make_shared<TlsTicketKeys>());
+  if (!context) return findings.error(context.error().message);
+  findings.ok("TLS_CERT_FILE, TLS_KEY_FILE: the key belongs to the certificate");
+  const int64_t days_left = ((*context)->certificate_not_after() - std::time(nullptr)) / 86400;
+  if ((*context)->certificate_not_after() - std::time(nullptr) < kExpiryWarningSeconds) {
+    findings.warning(concat("TLS_CERT_FILE: expires in ", days_left, " days"));
+  } else {
+    findings.ok(concat("TLS_CERT_FILE: valid for ", days_left, " days"));
+  }
+  if ((*context)->demands_client_certificate()) findings.ok("TLS_CLIENT_CA_FILE: clients must show a certificate");
+}
+
 void check_settings(const Settings& settings, Findings& findings) {
   findings.ok("settings: well-formed");
   const std::vector<Error> serve_errors = validate_for_serve(settings);
@@ -102,9 +115,7 @@ void check_settings(const Settings& settings, Findings& findings) {
     if (network.prefix_length == 0) findings.warning("TRUSTED_PROXIES: every address may claim to be another one");
   }
   check_token_keys(settings, findings);
-  check_readable("TLS_CERT_FILE", settings.tls_cert_file, findings);
-  check_readable("TLS_KEY_FILE", settings.tls_key_file, findings);
-  check_readable("TLS_CLIENT_CA_FILE", settings.tls_client_ca_file, findings);
+  check_tls(settings, findings);
   check_log_dir(settings.log_dir, findings);
 }
 

@@ -14,6 +14,7 @@
 #include "app/commands.h"
 #include "app/metrics_page.h"
 #include "app/metrics_scraper.h"
+#include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "app/worker.h"
 #include "core/log.h"
@@ -65,18 +66,11 @@ bool schema_fits(const Settings& settings) {
   return true;
 }
 
-// A setting that promises protection is never silently without effect.
-bool can_honour(const Settings& settings) {
-  const auto refuse = [](const char* what) {
-    LOG(kError, "app.serve", "This version cannot do what is configured").field("exception", what);
-    return false;
-  };
-  if (!settings.tls_cert_file.empty() || !settings.tls_key_file.empty() || !settings.tls_client_ca_file.empty())
-    return refuse("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CLIENT_CA_FILE: TLS is not served yet; unset them");
+// A setting is never silently without effect.
+void warn_of_settings(const Settings& settings) {
   if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
       (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
     LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
-  return true;
 }
 
 int64_t monotonic_ns() {
@@ -123,20 +117,26 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     return {};
   });
 
-  if (!can_honour(settings)) return kExitFailure;
+  warn_of_settings(settings);
   raise_descriptor_limit(settings);
   TokenKeySource key_source(settings);
   if (auto loaded = key_source.load(); !loaded) {
     LOG(kError, "app.serve", "The keys of tokens cannot be used").field("exception", loaded.error().message);
     return kExitFailure;
   }
-  key_source.log_keys();
+  TlsReload tls;
+  const auto tls_context = tls.load(settings);
+  if (!tls_context) {
+    LOG(kError, "app.serve", "Cannot serve TLS").field("exception", tls_context.error().message);
+    return kExitFailure;
+  }
   if (!schema_fits(settings)) return kExitFailure;
   auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);
   if (!listeners) {
     LOG(kError, "app.serve", "Cannot listen").field("exception", listeners.error().message);
     return kExitFailure;
   }
+  key_source.log_keys();
 
   Connector connector(
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
@@ -152,6 +152,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                 .redis = redis ? &*redis : nullptr,
                 .metrics_page = metrics_page,
                 .metrics_scraper = metrics_scraper,
+                .tls = *tls_context,
                 .workers_serving = settings.workers,
                 .workers_starting = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;
@@ -183,6 +184,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       .field("host", settings.service_host)
       .field("port", listeners->port)
       .field("workers", settings.workers)
+      .field("tls", serves_tls(settings))
       .field("pid", getpid());
 
   const auto change_keys = [&] {
@@ -194,6 +196,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     if (*reloaded) change_keys();
     return {};
   });
+  reload.add("TLS files", [&](const Settings& now) { return tls.reload(now, workers); });
   const int stop_signal = wait_for_stop(signals, reload, [&] {
     if (key_source.poll()) change_keys();
   });

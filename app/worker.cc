@@ -134,9 +134,12 @@ class Worker::Parts {
                                                .reader = &reader_.counters(),
                                                .tokens = &tokens_->counters(),
                                                .limits = &limits_.counters(),
-                                               .redis = redis_ ? &redis_->counters() : nullptr}) {}
+                                               .redis = redis_ ? &redis_->counters() : nullptr}) {
+    server_.set_tls(shared.tls);
+  }
 
   Loop& loop() { return loop_; }
+  HttpServer& server() { return server_; }
 
   void run(int listener) {
     main_.spawn(serve(listener));
@@ -288,6 +291,19 @@ void Worker::change_keys(std::unique_ptr<TokenKeys> keys) {
 }
 
 void Worker::begin_drain() { parts_->loop().post(drain_message_); }
+
+void Worker::set_tls(std::shared_ptr<const TlsContext> context) {
+  struct SetTls final : Message {
+    SetTls(Worker& owner, std::shared_ptr<const TlsContext> next) : worker(owner), context(std::move(next)) {}
+    void run() override {
+      worker.parts_->server().set_tls(std::move(context));
+      delete this;
+    }
+    Worker& worker;
+    std::shared_ptr<const TlsContext> context;
+  };
+  parts_->loop().post(*new SetTls(*this, std::move(context)));
+}
 
 void Worker::DrainMessage::run() { worker.parts_->begin_drain(); }
 

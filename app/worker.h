@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/mailbox.h"
 #include "db/connector.h"
+#include "net/tls_context.h"
 
 namespace txn {
 
@@ -27,7 +28,8 @@ struct Shared {
   RedisHealth redis_health{};
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
-  std::atomic<int> workers_serving;  // those that still have clients or operations under way
+  std::shared_ptr<const TlsContext> tls;  // at start; null: plain HTTP
+  std::atomic<int> workers_serving;       // those that still have clients or operations under way
   StartingWorkers workers_starting;
 };
 
@@ -49,6 +51,9 @@ class Worker {
 
   // Any thread, once: stop accepting, finish what is under way, leave.
   void begin_drain();
+
+  // Any thread, before begin_drain(): new connections are served with `context`.
+  void set_tls(std::shared_ptr<const TlsContext> context);
 
   // Whether the thread has come to its end.
   bool has_ended() const { return ended_.load(); }

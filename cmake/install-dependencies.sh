@@ -7,10 +7,11 @@
 set -eu
 
 packages='g++ cmake ninja-build pkg-config make git ca-certificates dpkg-dev curl python3
-  liburing-dev libpq-dev libhiredis-dev libsimdjson-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev postgresql-15'
+  liburing-dev libpq-dev libhiredis-dev libsimdjson-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev postgresql-15
+  openssl'
 case "${1-}" in
   --run) ;;
-  '') packages="$packages redis-tools jq wrk openssl faketime prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
+  '') packages="$packages redis-tools jq wrk faketime prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
   *)
     echo "usage: install-dependencies.sh [--run]" >&2
     exit 2

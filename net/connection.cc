@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/log.h"
 #include "net/http_response.h"
 #include "net/http_server.h"
 
@@ -16,6 +17,9 @@ namespace {
 constexpr size_t kLingerMaxBytes = 1 << 20;
 // Buffers kept by an idle connection; larger ones are given back.
 constexpr size_t kRetainedOutputBytes = 16 * 1024;
+
+// Methods begin so, and no TLS record does (RFC 8446 section 5.1: 20 to 23).
+bool begins_like_http(char first) { return first >= 'A' && first <= 'Z'; }
 
 bool is_safe_method(Method method) {
   return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
@@ -30,17 +34,19 @@ void Connection::open(int socket, const sockaddr_in6& peer, bool over_limit) {
   socket_ = socket;
   peer_ = peer;
   over_limit_ = over_limit;
-  state_ = State::kOpen;
-  draining_ = peer_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
+  state_ = server_.tls_ ? State::kHandshaking : State::kOpen;
+  draining_ = peer_ended_ = input_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
   lingered_bytes_ = 0;
   parser_.reset();
   timed_phase_ = HttpParser::Phase::kIdle;
-  set_deadline(server_.loop_.clock().now_ns() + server_.options_.idle_timeout_ns);
+  set_deadline(server_.loop_.clock().now_ns() + (state_ == State::kHandshaking ? server_.options_.handshake_timeout_ns
+                                                                               : server_.options_.idle_timeout_ns));
   rearm_receive();
 }
 
 void Connection::rearm_receive() {
-  const bool wants = state_ == State::kOpen || state_ == State::kFinishing || state_ == State::kLingering;
+  const bool wants = state_ == State::kHandshaking || state_ == State::kOpen || state_ == State::kFinishing ||
+                     state_ == State::kLingering;
   if (wants && !peer_ended_ && !receive_paused_ && !receive_.in_flight())
     server_.loop_.ring().receive(socket_, receive_);
 }
@@ -57,10 +63,11 @@ void Connection::on_receive(const CompletionEvent& event) {
     peer_ended_ = true;
     if (state_ == State::kLingering) {
       start_closing();
+    } else if (state_ == State::kHandshaking) {
+      // What is left of the handshake, and a request behind it, may still wait their turn.
+      if (ahead_.empty()) fail_encryption();
     } else {
-      // A client may end its side after its last request and still wait for the answers.
-      if (state_ == State::kOpen && !blocked_) stop_reading_requests();
-      finish_if_done();
+      take_end();
     }
   } else if (event.result == -ENOBUFS) {
     server_.on_starved(*this);
@@ -78,8 +85,17 @@ void Connection::on_receive(const CompletionEvent& event) {
 
 void Connection::take_bytes(std::span<const char> bytes) {
   switch (state_) {
+    case State::kHandshaking:
+      keep_for_later(bytes);
+      server_.queue_handshake(*this);
+      return;
     case State::kOpen:
-      break;
+      if (tls_) {
+        take_encrypted(bytes);
+      } else {
+        take_plain(bytes);
+      }
+      return;
     case State::kFinishing:
     case State::kLingering:
       lingered_bytes_ += bytes.size();
@@ -89,17 +105,87 @@ void Connection::take_bytes(std::span<const char> bytes) {
     case State::kClosing:
       return;
   }
-  if (blocked_) {
-    ahead_.append({bytes.data(), bytes.size()});
-    if (ahead_.size() > kAheadMaxBytes && !receive_paused_) {
-      receive_paused_ = true;
-      server_.loop_.ring().cancel(receive_);
-    }
-    return;
-  }
+}
+
+void Connection::take_plain(std::span<const char> bytes) {
+  if (blocked_) return keep_for_later(bytes);
   advance(parser_.feed(bytes));
   // The kernel gets its buffer back when this returns.
   if (state_ == State::kOpen) parser_.detach();
+}
+
+void Connection::keep_for_later(std::span<const char> bytes) {
+  ahead_.append({bytes.data(), bytes.size()});
+  if (ahead_.size() > kAheadMaxBytes && !receive_paused_) {
+    receive_paused_ = true;
+    server_.loop_.ring().cancel(receive_);
+  }
+}
+
+void Connection::continue_handshake() {
+  const ByteBuffer received = std::exchange(ahead_, ByteBuffer());
+  if (!tls_ && begins_like_http(received.view().front())) {
+    ++server_.tls_counters_.plain_http_refused;
+    state_ = State::kOpen;
+    refuse(400, "This port speaks HTTPS only.");
+    flush();
+    return;
+  }
+  if (!tls_) tls_ = std::make_unique<TlsStream>(server_.tls_);
+  take_encrypted({received.data(), received.size()});
+  if (state_ == State::kHandshaking && peer_ended_) fail_encryption();
+  if (state_ == State::kOpen && peer_ended_) take_end();
+  if (receive_paused_ && ahead_.size() <= kAheadMaxBytes && !receive_.in_flight()) {
+    receive_paused_ = false;
+    rearm_receive();
+  }
+  flush();  // in this turn still: the peer waits for it
+}
+
+void Connection::take_encrypted(std::span<const char> bytes) {
+  if (input_ended_) return;  // close_notify was the last that counts
+  ByteBuffer& plain = server_.decrypted_;
+  plain.clear();
+  const TlsStream::Status status = tls_->receive(bytes, plain);
+  if (state_ == State::kHandshaking && tls_->is_established()) begin_encrypted();
+  if (!plain.empty()) take_plain({plain.data(), plain.size()});
+  if (!tls_->output().empty()) flush_soon();
+  if (status == TlsStream::Status::kFailed) {
+    fail_encryption();
+  } else if (status == TlsStream::Status::kEnded) {
+    take_end();
+  }
+}
+
+void Connection::begin_encrypted() {
+  ++server_.tls_counters_.handshakes;
+  if (tls_->is_resumed()) ++server_.tls_counters_.handshakes_resumed;
+  state_ = State::kOpen;
+  // The server may have begun to leave meanwhile: the request that the client came with is all that it waits for.
+  const HttpServerOptions& options = server_.options_;
+  set_deadline(server_.loop_.clock().now_ns() + (draining_ ? options.head_timeout_ns : options.idle_timeout_ns));
+}
+
+// Nothing can be said to the peer any more but the alert. Requests under way finish; what was done stands.
+void Connection::fail_encryption() {
+  if (state_ == State::kLingering || state_ == State::kClosing || state_ == State::kClosed) return;
+  if (state_ == State::kHandshaking && tls_) {
+    ++server_.tls_counters_.handshakes_failed;
+    LOG(kDebug, "net.tls", "Handshake failed")
+        .field("exception", tls_->failure().empty() ? "the client has gone" : tls_->failure());
+  }
+  state_ = State::kFinishing;
+  abandon_exchanges();
+  out_.clear();
+  if (output_bytes() > 0) flush_soon();
+  finish_if_done();
+}
+
+// A client may end its side after its last request and still wait for the answers.
+void Connection::take_end() {
+  input_ended_ = true;
+  if (state_ == State::kOpen && !blocked_) stop_reading_requests();
+  finish_if_done();
 }
 
 // Handles what the parser has found, request by request, until it needs more bytes or a request has to wait.
@@ -131,7 +217,7 @@ void Connection::advance(HttpParser::Status status) {
   }
   in_advance_ = false;
   if (state_ != State::kOpen) return;
-  if (!blocked_ && peer_ended_) stop_reading_requests();
+  if (!blocked_ && input_ended_) stop_reading_requests();
   if (parser_.take_continue()) {
     append_continue(out_);
     flush_soon();
@@ -162,6 +248,7 @@ Exchange& Connection::new_exchange() {
   exchange.request_ = &parser_.request();
   exchange.peer_ = peer_;
   exchange.received_ns_ = server_.loop_.clock().now_ns();
+  exchange.over_tls_ = tls_ != nullptr;
   exchange.answered_ = false;
   exchange.lines_size_ = 0;
   exchange.endpoint_ = Exchange::kNoEndpoint;
@@ -254,6 +341,7 @@ void Connection::write_answer(const Exchange& exchange, const Answer& answer, By
                    .keep_alive = exchange.keep_alive_,
                    .http_minor = exchange.http_minor_,
                    .head_only = exchange.head_only_,
+                   .strict_transport = exchange.over_tls_,
                    .extra = answer.headers,
                    .lines = exchange.lines()},
                   answer.body);
@@ -267,7 +355,9 @@ void Connection::stop_reading_requests() {
 }
 
 void Connection::finish_if_done() {
-  if (state_ == State::kFinishing && exchange_count_ == 0 && output_bytes() == 0 && !in_advance_) linger();
+  if (state_ != State::kFinishing || exchange_count_ != 0 || in_advance_) return;
+  if (tls_ && out_.empty() && tls_->close()) flush_soon();
+  if (output_bytes() == 0) linger();
 }
 
 void Connection::linger() {
@@ -286,25 +376,34 @@ void Connection::linger() {
 void Connection::start_closing() {
   if (state_ == State::kClosing || state_ == State::kClosed) return;
   state_ = State::kClosing;
-  blocked_ = false;
-  ahead_.clear();
-  // Whoever is still being served finishes without us.
-  while (Exchange* exchange = exchanges_.pop_front()) {
-    exchange->connection_ = nullptr;
-    if (!exchange->is_held_) exchange->request_ = nullptr;
-    if (exchange->answered_) server_.release_exchange(*exchange);
-  }
-  exchange_count_ = unsafe_count_ = 0;
+  abandon_exchanges();
   server_.loop_.timers().disarm(*this);
   static_cast<ListNode<StarvedListTag>*>(this)->unlink();
+  static_cast<ListNode<HandshakeListTag>*>(this)->unlink();
   ::shutdown(socket_, SHUT_RDWR);
   server_.loop_.ring().cancel(receive_);
   server_.loop_.ring().cancel(send_);
   flush_soon();
 }
 
+// Whoever is still being served finishes without us.
+void Connection::abandon_exchanges() {
+  blocked_ = false;
+  ahead_.clear();
+  while (Exchange* exchange = exchanges_.pop_front()) {
+    exchange->connection_ = nullptr;
+    if (!exchange->is_held_) exchange->request_ = nullptr;
+    if (exchange->answered_) server_.release_exchange(*exchange);
+  }
+  exchange_count_ = unsafe_count_ = 0;
+}
+
 void Connection::begin_drain() {
   draining_ = true;
+  if (state_ == State::kHandshaking && !tls_ && ahead_.empty()) {
+    state_ = State::kFinishing;  // not a byte has come
+    finish_if_done();
+  }
   if (state_ != State::kOpen) return;
   const HttpParser::Phase phase = parser_.phase();
   if (exchange_count_ == 0 && !in_advance_ && phase == HttpParser::Phase::kIdle) {
@@ -323,6 +422,7 @@ void Connection::flush() {
     ::close(socket_);
     socket_ = -1;
     state_ = State::kClosed;
+    tls_.reset();
     parser_.reset();
     out_.release();
     sending_.release();
@@ -331,11 +431,25 @@ void Connection::flush() {
     server_.release(*this);
     return;
   }
-  if (state_ == State::kClosed || send_.in_flight() || out_.empty()) return;
-  std::swap(out_, sending_);
+  if (state_ == State::kClosed || send_.in_flight()) return;
+  if (tls_ && !encrypt()) return start_closing();
+  ByteBuffer& output = tls_ ? tls_->output() : out_;
+  if (output.empty()) return;
+  std::swap(output, sending_);
   sent_ = 0;
   server_.loop_.ring().send(socket_, {sending_.data(), sending_.size()}, send_);
   if (exchange_count_ == 0 || output_bytes() > kOutputMaxBytes) update_deadline();
+}
+
+// What the turn has gathered, as records; the last ones with the word that they are.
+bool Connection::encrypt() {
+  if (!out_.empty()) {
+    if (!tls_->send(out_.view())) return false;
+    out_.clear();
+    if (out_.capacity() > kRetainedOutputBytes) out_.release();
+  }
+  if (state_ == State::kFinishing && exchange_count_ == 0) tls_->close();
+  return true;
 }
 
 void Connection::on_send(const CompletionEvent& event) {
@@ -357,7 +471,7 @@ void Connection::on_send(const CompletionEvent& event) {
   sending_.clear();
   sent_ = 0;
   if (sending_.capacity() > kRetainedOutputBytes) sending_.release();
-  if (!out_.empty()) flush_soon();
+  if (output_bytes() > 0) flush_soon();
   resume_blocked();
   if (state_ == State::kOpen && exchange_count_ == 0) update_deadline();
   finish_if_done();
@@ -366,6 +480,7 @@ void Connection::on_send(const CompletionEvent& event) {
 // What the connection waits for decides how long it may take. Times of a head or a body count from its beginning, not
 // from its last byte: a client that sends a byte now and then gets no further.
 void Connection::update_deadline() {
+  if (state_ == State::kHandshaking) return;  // that has one deadline for all of it
   const int64_t now_ns = server_.loop_.clock().now_ns();
   const HttpServerOptions& options = server_.options_;
   if (send_.in_flight() && state_ != State::kLingering) {
@@ -396,6 +511,11 @@ void Connection::on_timer() {
   const int64_t now_ns = server_.loop_.clock().now_ns();
   if (now_ns < deadline_ns_) {
     server_.loop_.timers().arm(*this, deadline_ns_);
+    return;
+  }
+  if (state_ == State::kHandshaking) {
+    ++server_.tls_counters_.handshakes_timed_out;
+    start_closing();
     return;
   }
   if (state_ == State::kLingering || send_.in_flight()) {

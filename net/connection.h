@@ -1,9 +1,12 @@
 // One client: bytes in, exchanges to the service, answers out in order.
 //
+// TLS       with it, a TlsStream lies between the socket and everything below; without it there is none. The
+// handshake's
+//           steps are taken in the server's order, a few a turn (HttpServer::flush).
 // Reading   one multishot receive; a whole request is parsed in the kernel's buffer and handled before that is given
 //           back. Pipelined requests run beside each other only while all of them are safe (RFC 9112 section 9.3.2):
 //           one that moves money waits for those before it.
-// Writing   answers of a turn are gathered and sent once; one send in flight, the next gathers behind it.
+// Writing   answers of a turn are gathered, encrypted and sent once; one send in flight, the next gathers behind it.
 // Closing   in steps: stop reading requests, let the answers out, shut down our side and read to the peer's end (or the
 //           kernel would reset the connection over unread bytes and the last answer with it), cancel what the kernel
 //           still holds, wait for its last event, close the descriptor, give the slot back.
@@ -12,6 +15,7 @@
 #include <netinet/in.h>
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "core/completion.h"
@@ -21,14 +25,17 @@
 #include "net/byte_buffer.h"
 #include "net/exchange.h"
 #include "net/http_parser.h"
+#include "net/tls_stream.h"
 
 namespace txn {
 
 struct ConnectionListTag;
 struct StarvedListTag;
+struct HandshakeListTag;
 
 class Connection final : public ListNode<ConnectionListTag>,
                          public ListNode<StarvedListTag>,
+                         public ListNode<HandshakeListTag>,
                          private Flusher,
                          private Timer {
  public:
@@ -45,16 +52,19 @@ class Connection final : public ListNode<ConnectionListTag>,
   void abort();
   // After a receive that found no buffer: tries again.
   void rearm_receive();
+  // Its turn has come: goes on with the handshake as far as what was received goes.
+  void continue_handshake();
 
  private:
   friend class Exchange;
 
   enum class State : uint8_t {
-    kClosed,     // slot is free
-    kOpen,       // reads requests
-    kFinishing,  // reads no more requests; owes answers
-    kLingering,  // all sent, our side shut down, reading to the peer's end
-    kClosing,    // waits for the kernel to let go
+    kClosed,       // slot is free
+    kHandshaking,  // TLS has to be agreed on before requests are read
+    kOpen,         // reads requests
+    kFinishing,    // reads no more requests; owes answers
+    kLingering,    // all sent, our side shut down, reading to the peer's end
+    kClosing,      // waits for the kernel to let go
   };
 
   class Receive final : public Completion {
@@ -80,6 +90,12 @@ class Connection final : public ListNode<ConnectionListTag>,
   void flush() override;
 
   void take_bytes(std::span<const char> bytes);
+  void take_encrypted(std::span<const char> bytes);
+  void take_plain(std::span<const char> bytes);
+  void keep_for_later(std::span<const char> bytes);
+  void begin_encrypted();
+  void fail_encryption();
+  void take_end();
   void advance(HttpParser::Status status);
   void resume_blocked();
   bool may_start(const HttpRequest& request) const;
@@ -92,10 +108,12 @@ class Connection final : public ListNode<ConnectionListTag>,
   void finish_if_done();
   void linger();
   void start_closing();
+  void abandon_exchanges();
+  bool encrypt();
   void update_deadline();
   void set_deadline(int64_t deadline_ns);
   void flush_soon();
-  size_t output_bytes() const { return out_.size() + sending_.size() - sent_; }
+  size_t output_bytes() const { return out_.size() + (tls_ ? tls_->output().size() : 0) + sending_.size() - sent_; }
 
   HttpServer& server_;
   int socket_ = -1;
@@ -103,11 +121,13 @@ class Connection final : public ListNode<ConnectionListTag>,
   bool over_limit_ = false;
   bool draining_ = false;
   bool peer_ended_ = false;      // end of stream received
+  bool input_ended_ = false;     // that, or TLS's word that there will be no more requests
   bool blocked_ = false;         // the parser holds a request that has to wait
   bool in_advance_ = false;      // advance() is on the stack
   bool receive_paused_ = false;  // cancelled because too much has come ahead of its turn
   bool send_failed_ = false;
   sockaddr_in6 peer_{};
+  std::unique_ptr<TlsStream> tls_;  // from the first byte of a TLS client on
   HttpParser parser_;
   HttpParser::Phase timed_phase_ = HttpParser::Phase::kIdle;
   int64_t deadline_ns_ = 0;  // the timer may be armed for earlier: it then only looks again
@@ -115,7 +135,7 @@ class Connection final : public ListNode<ConnectionListTag>,
   IntrusiveList<Exchange, ExchangeListTag> exchanges_;  // in order of arrival
   size_t exchange_count_ = 0;
   size_t unsafe_count_ = 0;  // of these, not safe
-  ByteBuffer ahead_;         // received while blocked
+  ByteBuffer ahead_;         // received while blocked, or while a step of the handshake waits its turn
   ByteBuffer out_;           // answers of this turn
   ByteBuffer sending_;       // what the kernel is sending, from sent_ on
   size_t sent_ = 0;

@@ -44,6 +44,8 @@ class Exchange : public ListNode<ExchangeListTag> {
   // Lives as long as the exchange.
   std::string_view request_id() const { return request_id_.view(); }
   const sockaddr_in6& peer() const { return peer_; }  // IPv4 as ::ffff:a.b.c.d
+  // Whether it came over TLS from the client to this process.
+  bool is_over_tls() const { return over_tls_; }
   // The loop's clock when the request was complete.
   int64_t received_ns() const { return received_ns_; }
   Method method() const { return method_; }
@@ -83,6 +85,7 @@ class Exchange : public ListNode<ExchangeListTag> {
   uint8_t http_minor_ = 1;
   bool keep_alive_ = true;
   bool head_only_ = false;
+  bool over_tls_ = false;
   bool is_safe_ = false;   // RFC 9110 section 9.2.1
   bool answered_ = false;  // and waiting in `early_` for the ones before it
   ByteBuffer early_;

@@ -17,7 +17,7 @@ constexpr std::string_view kSecurityHeaders =
     "Permissions-Policy: accelerometer=(), microphone=(), camera=()\r\n"
     "Content-Security-Policy: ";
 constexpr std::string_view kDefaultPolicy = "default-src 'self'";
-constexpr std::string_view kStrictTransport = "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n";
+constexpr std::string_view kStrictTransport = "Strict-Transport-Security: max-age=63072000; includeSubDomains\r\n";
 
 struct StatusLine {
   int status;

@@ -105,16 +105,35 @@ void HttpServer::on_starved(Connection& connection) {
   loop_.flush_soon(*this, FlushStage::kNetwork);
 }
 
+void HttpServer::queue_handshake(Connection& connection) {
+  if (!static_cast<ListNode<HandshakeListTag>&>(connection).is_linked()) handshakes_.push_back(connection);
+  loop_.flush_soon(*this, FlushStage::kNetwork);
+}
+
+void HttpServer::flush() {
+  continue_handshakes();
+  rearm_starved();
+  // The loop turns on without waiting for as long as there is somebody left.
+  if (!handshakes_.empty() || !starved_.empty()) loop_.flush_soon(*this, FlushStage::kNetwork);
+}
+
+void HttpServer::continue_handshakes() {
+  for (size_t steps = 0; steps < kHandshakesPerTurn; ++steps) {
+    Connection* connection = handshakes_.pop_front();
+    if (connection == nullptr) return;
+    connection->continue_handshake();
+  }
+}
+
 // All buffers are back with the kernel at this point of the turn. Only as many receives are armed again as there are
 // buffers: the rest would find none and come straight back. An idle connection takes a place without taking a buffer,
-// so the loop turns on without waiting until everybody has been armed.
-void HttpServer::flush() {
+// so several turns may pass until everybody has been armed.
+void HttpServer::rearm_starved() {
   for (uint32_t armed = 0; armed < loop_.ring().buffer_count(); ++armed) {
     Connection* connection = starved_.pop_front();
     if (connection == nullptr) return;
     connection->rearm_receive();
   }
-  if (!starved_.empty()) loop_.flush_soon(*this, FlushStage::kNetwork);
 }
 
 void HttpServer::begin_drain() {

@@ -16,7 +16,8 @@
 namespace txn {
 
 struct HttpServerOptions {
-  size_t max_connections = 5000;  // of this worker
+  size_t max_connections = 5000;                        // of this worker
+  int64_t handshake_timeout_ns = 10 * kNanosPerSecond;  // of TLS, from the connection's beginning
   int64_t head_timeout_ns = 5 * kNanosPerSecond;
   int64_t body_timeout_ns = 10 * kNanosPerSecond;
   int64_t idle_timeout_ns = 75 * kNanosPerSecond;
@@ -30,6 +31,9 @@ inline constexpr size_t kPipelineMax = 32;
 inline constexpr size_t kOutputMaxBytes = 256 * 1024;
 // Bytes taken from a socket ahead of their turn, beyond which receiving pauses.
 inline constexpr size_t kAheadMaxBytes = 64 * 1024;
+// Steps of TLS handshakes in one turn; more wait for the next. A step may take a signature (ECDSA P-256 a tenth of a
+// millisecond, RSA half of one or more), and those who already are connected must not wait for a hundred of them.
+inline constexpr size_t kHandshakesPerTurn = 4;
 // Connections above max_connections that are told so (503); still more are closed without a word.
 inline constexpr size_t kOverLimitMax = 64;
 
@@ -42,12 +46,24 @@ struct HttpServerCounters {
   Counter timeouts;
 };
 
+// Of this worker's TLS; all zero without it.
+struct TlsCounters {
+  Counter handshakes;          // completed
+  Counter handshakes_resumed;  // of these, by a ticket
+  Counter handshakes_failed;
+  Counter handshakes_timed_out;
+  Counter plain_http_refused;  // answered 400
+};
+
 class HttpServer final : private Flusher {
  public:
   // `loop` and `service` must outlive the server.
   HttpServer(Loop& loop, HttpService& service, HttpServerOptions options);
   // REQUIRES: drained.
   ~HttpServer();
+
+  // From the next connection on TLS is served with `context`, and nothing but TLS.
+  void set_tls(std::shared_ptr<const TlsContext> context) { tls_ = std::move(context); }
 
   // Accepts on `listener` (owned from here on, already listening).
   void start(int listener);
@@ -71,6 +87,7 @@ class HttpServer final : private Flusher {
   size_t connection_count() const { return counters_.connections; }
   size_t exchange_count() const { return exchange_count_; }
   const HttpServerCounters& counters() const { return counters_; }
+  const TlsCounters& tls_counters() const { return tls_counters_; }
   // "Sun, 06 Nov 1994 08:49:37 GMT", of this turn.
   std::string_view http_date();
 
@@ -100,6 +117,9 @@ class HttpServer final : private Flusher {
   void add_connection(int socket);
   void release(Connection& connection);
   void on_starved(Connection& connection);
+  void queue_handshake(Connection& connection);
+  void continue_handshakes();
+  void rearm_starved();
   void flush() override;
   void close_listener();
   bool is_drained() const { return draining_ && listener_ < 0 && counters_.connections == 0 && exchange_count_ == 0; }
@@ -115,7 +135,10 @@ class HttpServer final : private Flusher {
   size_t exchange_count_ = 0;
   IntrusiveList<Connection, ConnectionListTag> open_;
   IntrusiveList<Connection, StarvedListTag> starved_;
-  std::vector<std::unique_ptr<Connection>> connections_;  // all ever made; their number is bounded by the limit
+  IntrusiveList<Connection, HandshakeListTag> handshakes_;  // with bytes that wait for their turn
+  std::shared_ptr<const TlsContext> tls_;                   // null: plain HTTP
+  ByteBuffer decrypted_;                                    // what one receive brought, while it is being handled
+  std::vector<std::unique_ptr<Connection>> connections_;    // all ever made; their number is bounded by the limit
   std::vector<Connection*> free_connections_;
   std::vector<std::unique_ptr<Exchange>> exchanges_;
   std::vector<Exchange*> free_exchanges_;
@@ -124,6 +147,7 @@ class HttpServer final : private Flusher {
   int64_t date_second_ = -1;
   char date_[32] = {};
   HttpServerCounters counters_;
+  TlsCounters tls_counters_;
   Accept accept_;
   AcceptRetry accept_retry_;
 };

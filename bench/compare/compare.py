@@ -38,6 +38,7 @@ class Bench:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="txn-bench-", dir="/var/tmp"))
         self.postgres = self.folder / "postgres"
         self.service = None
+        self.scheme = "http"
         self.last_account = FIRST_ACCOUNT + options.accounts - 1
 
     def start_database(self):
@@ -72,12 +73,12 @@ class Bench:
         while time.monotonic() < deadline:
             found = re.search(r'"port":(\d+)', (self.folder / "service.log").read_text())
             if found:
-                self.url = f"http://127.0.0.1:{found[1]}"
+                self.url = f"{self.scheme}://127.0.0.1:{found[1]}"
                 break
             time.sleep(0.05)
         else:
             sys.exit("the service did not start: " + (self.folder / "service.log").read_text())
-        while subprocess.run(["curl", "-sf", "-o", "/dev/null", self.url + "/readyz"]).returncode != 0:
+        while subprocess.run(["curl", "-skf", "-o", "/dev/null", self.url + "/readyz"]).returncode != 0:
             if time.monotonic() > deadline:
                 sys.exit("the service did not become ready")
             time.sleep(0.05)

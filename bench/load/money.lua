@@ -1,6 +1,6 @@
 -- wrk script: money movements with a bearer token, on random accounts.
 --
--- Environment: TOKEN, WORKLOAD (deposits, mixed), ACCOUNTS_FIRST, ACCOUNTS (how many), SEED.
+-- Environment: TOKEN, WORKLOAD (deposits, mixed, or livez: no money at all), ACCOUNTS_FIRST, ACCOUNTS (how many), SEED.
 -- Requests are made once, at start: what is measured is the service and not Lua's string handling.
 
 local requests_made = 8192
@@ -33,8 +33,12 @@ function init()
   local accounts = tonumber(os.getenv("ACCOUNTS") or "100000")
   requests = {}
   for i = 1, requests_made do
-    local path, body = order(workload, first, accounts)
-    requests[i] = wrk.format("POST", path, headers, body)
+    if workload == "livez" then
+      requests[i] = wrk.format("GET", "/livez")
+    else
+      local path, body = order(workload, first, accounts)
+      requests[i] = wrk.format("POST", path, headers, body)
+    end
   end
   next_request = 0
 end

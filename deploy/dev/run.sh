@@ -108,6 +108,11 @@ if [ -z "$ready" ]; then
   die "the service did not start; its last lines say why"
 fi
 
+# A certificate of one's own is no authority that curl knows.
+curl_tls=
+if [ "$scheme" = https ]; then
+  curl_tls=" --cacert $TLS_CERT_FILE"
+fi
 token=$("$service" token --sub 1 --role CUSTOMER --ttl 86400 9>&-) || die "no token"
 # Nobody should have to find out from a 429.
 limits_hint=
@@ -124,7 +129,7 @@ Token (customer 1, valid for a day):
 $token
 
 Try it:
-curl -i $url/api/v1/deposits -H 'Authorization: Bearer $token' -H 'Content-Type: application/json' -d '{"account_number": 1001, "amount": 100.00}'
+curl$curl_tls -i $url/api/v1/deposits -H 'Authorization: Bearer $token' -H 'Content-Type: application/json' -d '{"account_number": 1001, "amount": 100.00}'
 
 $limits_hint
 Ctrl-C stops the service and its database.

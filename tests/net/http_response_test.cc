@@ -50,7 +50,7 @@ TEST(HttpResponse, ExtraHeadersAndClose) {
   head.extra = extra;
   EXPECT_EQ(render(head, ""),
             "HTTP/1.1 405 Method Not Allowed\r\n" + six_headers() +
-                "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
+                "Strict-Transport-Security: max-age=63072000; includeSubDomains\r\n"
                 "Connection: close\r\nAllow: GET, HEAD\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n");
 }
 

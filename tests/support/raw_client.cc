@@ -132,7 +132,23 @@ RawClient::RawClient(UniqueFd socket) : socket_(std::move(socket)) {
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // refused by socket pairs, which need none
 }
 
+bool RawClient::wrap(std::shared_ptr<Channel> channel) {
+  channel_ = std::move(channel);
+  const auto deadline = Clock::now() + kResponseTimeout;
+  std::string error;
+  while (send_raw(channel_->take_output()) && !channel_->is_ready()) {
+    if (!receive_some(deadline, &error)) return false;
+  }
+  return channel_->is_ready();
+}
+
 bool RawClient::send(std::string_view bytes) {
+  if (!channel_) return send_raw(bytes);
+  channel_->write(bytes);
+  return send_raw(channel_->take_output());
+}
+
+bool RawClient::send_raw(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t count = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
@@ -143,7 +159,13 @@ bool RawClient::send(std::string_view bytes) {
 }
 
 bool RawClient::send_byte_by_byte(std::string_view bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [this](const char& byte) { return send({&byte, 1}); });
+  std::string encrypted;
+  if (channel_) {
+    channel_->write(bytes);
+    encrypted = channel_->take_output();
+    bytes = encrypted;
+  }
+  return std::all_of(bytes.begin(), bytes.end(), [this](const char& byte) { return send_raw({&byte, 1}); });
 }
 
 bool RawClient::receive_some(Clock::time_point deadline, std::string* error) {
@@ -167,8 +189,16 @@ bool RawClient::receive_some(Clock::time_point deadline, std::string* error) {
       *error = count == 0 ? "closed" : "reset";
       return false;
     }
-    unread_.append(buffer, static_cast<size_t>(count));
-    return true;
+    const std::string_view received(buffer, static_cast<size_t>(count));
+    if (!channel_) {
+      unread_.append(received);
+      return true;
+    }
+    // Handshakes and tickets are no data: on to what comes next. After its end a stream has nothing but the socket's.
+    const size_t had = unread_.size();
+    const bool was_ready = channel_->is_ready();
+    channel_->receive(received, unread_);
+    if (unread_.size() > had || !was_ready) return true;
   }
 }
 
@@ -207,6 +237,12 @@ HttpResponse RawClient::exchange(std::string_view bytes, Milliseconds timeout) {
   return read_response(timeout);
 }
 
+std::string RawClient::receive_raw(Milliseconds timeout) {
+  std::string error;
+  if (unread_.empty()) receive_some(Clock::now() + timeout, &error);
+  return std::exchange(unread_, "");
+}
+
 RawClient::Ending RawClient::wait_for_ending(Milliseconds timeout) {
   if (!unread_.empty()) return Ending::kMoreData;
   std::string error;
@@ -227,6 +263,7 @@ void RawClient::reset() {
 
 void RawClient::close() {
   socket_.reset();
+  channel_.reset();
   unread_.clear();
 }
 
@@ -238,7 +275,7 @@ HttpResponse ApiClient::post(std::string_view target, std::string_view json, con
 
 HttpResponse ApiClient::request(std::string_view method, std::string_view target, const Headers& headers,
                                 std::string_view body) {
-  if (!connection_.idle_and_open()) connection_ = RawClient(port_);
+  if (!connection_.idle_and_open()) connection_ = connect_ ? connect_() : RawClient(port_);
   if (!connection_.connected()) return failure("cannot connect");
   Headers all = headers;
   if (!token_.empty()) all.emplace_back("Authorization", "Bearer " + token_);

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -44,6 +46,19 @@ class RawClient {
  public:
   enum class Ending { kOpen, kEndOfStream, kReset, kMoreData };
 
+  // What lies between the socket and HTTP: TLS. Bytes in, bytes out, no I/O of its own.
+  class Channel {
+   public:
+    virtual ~Channel() = default;
+    // What the peer has sent; plaintext is appended. False when the stream is over.
+    virtual bool receive(std::string_view bytes, std::string& plain) = 0;
+    virtual void write(std::string_view plain) = 0;
+    // What has to be sent.
+    virtual std::string take_output() = 0;
+    // Whether write() may be called.
+    virtual bool is_ready() const = 0;
+  };
+
   struct Options {
     std::string host = "127.0.0.1";
     int receive_buffer = 0;  // SO_RCVBUF; 0: the system's default
@@ -56,8 +71,14 @@ class RawClient {
   explicit RawClient(UniqueFd socket);
 
   bool connected() const { return static_cast<bool>(socket_); }
+  // Speaks through `channel` from now on; false when that does not become ready.
+  bool wrap(std::shared_ptr<Channel> channel);
   // False when the peer has closed or reset the connection, or does not read for kResponseTimeout.
   bool send(std::string_view bytes);
+  // Past the channel, if there is one.
+  bool send_raw(std::string_view bytes);
+  // Whatever bytes come next, of no channel; "" when none come within `timeout` or the peer has ended.
+  std::string receive_raw(Milliseconds timeout);
   // One segment a byte, as far as the kernel lets us: Nagle's algorithm is off.
   bool send_byte_by_byte(std::string_view bytes);
 
@@ -80,6 +101,7 @@ class RawClient {
   bool receive_some(std::chrono::steady_clock::time_point deadline, std::string* error);
 
   UniqueFd socket_;
+  std::shared_ptr<Channel> channel_;
   std::string unread_;
 };
 std::ostream& operator<<(std::ostream& out, RawClient::Ending ending);
@@ -99,12 +121,15 @@ class ApiClient {
   void disconnect() { connection_.close(); }
   void set_timeout(Milliseconds timeout) { timeout_ = timeout; }
   void set_token(std::string token) { token_ = std::move(token); }
+  // How connections are made, when not by plain TCP.
+  void set_connect(std::function<RawClient()> connect) { connect_ = std::move(connect); }
   uint16_t port() const { return port_; }
 
  private:
   uint16_t port_;
   std::string token_;
   Milliseconds timeout_ = kResponseTimeout;
+  std::function<RawClient()> connect_ = {};
   RawClient connection_;
 };
 
