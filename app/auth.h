@@ -20,8 +20,7 @@ enum class Access : uint8_t {
 
 bool may_call(Role role, Access access);
 
-// kNotAuthenticated without credentials, kInvalidToken or kTokenExpired for those that do not hold, kForbidden for a
-// role that `access` leaves out. REQUIRES: access is not kPublic.
-std::expected<Principal, Problem> authenticate(Context& context, const HttpRequest& request, Access access);
+// kNotAuthenticated without credentials, kInvalidToken or kTokenExpired for those that do not hold.
+std::expected<Principal, Problem> authenticate(Context& context, const HttpRequest& request);
 
 }  // namespace txn

@@ -12,6 +12,7 @@
 #include "app/validate.h"
 #include "core/clock.h"
 #include "core/config.h"
+#include "core/line_ring.h"
 #include "core/loop.h"
 #include "db/ledger.h"
 #include "db/reader.h"
@@ -31,6 +32,7 @@ struct Context {
   const Health& health;
   ServiceCounters& counters;
   MetricsScraper& scraper;
+  LineRing* spans;  // of requests that are traced; nullptr: none are
   // Where an answer's body is written just before it is handed to respond(), which copies it: never held over a wait.
   std::string& scratch;
 };

@@ -3,6 +3,7 @@
 
 #include "app/money_answer.h"
 #include "app/problem.h"
+#include "app/request_record.h"
 #include "app/respond.h"
 #include "app/routes.h"
 
@@ -19,6 +20,15 @@ std::expected<Operation, BodyError> parse(Context& context, OperationType type, 
       return context.bodies.parse_transfer(body);
   }
   CHECK(false, "every operation has a body parser");
+}
+
+// For the audit.
+Movement movement_of(const Operation& operation) {
+  return {.type = operation.type,
+          .transfer_mode = operation.transfer_mode,
+          .account_number = operation.account_number,
+          .to_account = operation.to_account,
+          .amount = operation.amount};
 }
 
 class ExchangeClient final : public OperationClient {
@@ -82,13 +92,23 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
                                    .request_id = std::string(exchange.request_id())};
   }
 
+  RequestRecord& record = record_of(exchange);
+  Movement& movement = record.movement.emplace(movement_of(*operation));
   const ExchangeClient client(exchange);
+  record.ledger_begin_ns = context.clock.now_ns();
   const Outcome outcome = co_await context.ledger.submit(*operation, idempotent ? &*idempotent : nullptr, &client);
   count(counters, outcome.code, operation->amount);
+  record.ledger_end_ns = context.clock.now_ns();
+  movement.transaction_id = outcome.transaction_id;
+  movement.replayed = outcome.code == OutcomeCode::kReplayed;
   if (idempotent && idempotent->answer.status != 0 && outcome.code != OutcomeCode::kOutcomeUnknown &&
       outcome.code != OutcomeCode::kUnavailable) {
-    if (outcome.code != OutcomeCode::kSuccess && outcome.code != OutcomeCode::kReplayed)
-      ++context.counters.errors(problem_of(outcome.code));
+    if (movement.replayed) {
+      movement.transaction_id = transaction_id_of(idempotent->answer.body);
+    } else if (outcome.code != OutcomeCode::kSuccess) {
+      record.problem = problem_of(outcome.code);
+      ++context.counters.errors(*record.problem);
+    }
     respond_stored(exchange, outcome.code, idempotent->answer);
     co_return;
   }

@@ -1,12 +1,17 @@
 #include "app/money_answer.h"
 
+#include <charconv>
+#include <string_view>
+
 #include "core/json_writer.h"
 
 namespace txn {
 namespace {
 
+constexpr std::string_view kSuccessBegins = R"({"status":"SUCCESS","transaction_id":)";
+
 void append_success(std::string& out, const Operation& operation, const Outcome& outcome) {
-  out += R"({"status":"SUCCESS","transaction_id":)";
+  out += kSuccessBegins;
   append_json_int(out, outcome.transaction_id);
   out += R"(,"transaction_type":")";
   out += to_string(operation.type);
@@ -49,6 +54,13 @@ int append_money_answer(std::string& out, const Operation& operation, const Outc
   const Problem problem = problem_of(outcome.code);
   append_problem(out, problem, {.request_id = request_id});
   return problem_info(problem).status;
+}
+
+int64_t transaction_id_of(std::string_view answer) {
+  if (!answer.starts_with(kSuccessBegins)) return 0;
+  int64_t id = 0;
+  const char* const begin = answer.data() + kSuccessBegins.size();
+  return std::from_chars(begin, answer.data() + answer.size(), id).ec == std::errc() ? id : 0;
 }
 
 }  // namespace txn

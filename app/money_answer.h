@@ -14,4 +14,7 @@ namespace txn {
 int append_money_answer(std::string& out, const Operation& operation, const Outcome& outcome,
                         std::string_view request_id);
 
+// The transaction that a stored answer of ours is about; 0 for a refusal.
+int64_t transaction_id_of(std::string_view answer);
+
 }  // namespace txn

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "app/request_record.h"
 #include "core/check.h"
 
 namespace txn {
@@ -19,6 +20,7 @@ void respond_problem(Context& context, Exchange& exchange, Problem problem, Prob
                      std::span<const HeaderField> headers) {
   const ProblemInfo& info = problem_info(problem);
   ++context.counters.errors(problem);
+  record_of(exchange).problem = problem;
   fields.request_id = exchange.request_id();
   if (problem == Problem::kNotAuthenticated)
     fields.status = static_cast<uint16_t>(context.settings.auth_missing_status);

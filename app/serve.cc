@@ -108,12 +108,18 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   const sigset_t signals = handled_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // inherited by every thread, so that only sigwait sees them
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a log that has come to `ulimit -f` is an error like a full disk
   set_log_level(level_of(settings.log_level));
-  const LogWriter log_writer;
+  const LogWriter log_writer(
+      {.directory = settings.log_dir, .max_bytes = settings.log_max_bytes, .backup_count = settings.log_backup_count});
 
   Reload reload(read_settings);
   reload.add("log level", [](const Settings& now) -> Result<void> {
     set_log_level(level_of(now.log_level));
+    return {};
+  });
+  reload.add("log file", [](const Settings&) -> Result<void> {
+    log_reopen_file();
     return {};
   });
 
@@ -146,6 +152,10 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   if (limits && settings.rate_limit_redis) redis.emplace(rate_limit_redis_options(*settings.rate_limit_redis));
   MetricsPage metrics_page(settings, key_source.counters());
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
+  std::unique_ptr<OtlpExporter> traces;
+  if (settings.otlp_endpoint)
+    traces = std::make_unique<OtlpExporter>(
+        OtlpOptions{.endpoint = *settings.otlp_endpoint, .service_version = std::string(version())});
   Shared shared{.settings = settings,
                 .connector = connector,
                 .limits = limits.get(),
@@ -153,6 +163,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                 .metrics_page = metrics_page,
                 .metrics_scraper = metrics_scraper,
                 .tls = *tls_context,
+                .traces = traces.get(),
                 .workers_serving = settings.workers,
                 .workers_starting = settings.workers};
   std::vector<std::unique_ptr<Worker>> workers;
@@ -210,14 +221,14 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   while (!all_ended()) {
     if (monotonic_ns() > deadline_ns) {
       LOG(kCritical, "app.serve", "The database did not answer in time; leaving without it");
-      timespec pause{0, 100 * kNanosPerMilli};
-      nanosleep(&pause, nullptr);  // for the log's last line
+      log_flush(kNanosPerSecond);
       _exit(kExitFailure);
     }
     timespec pause{0, 5 * kNanosPerMilli};
     nanosleep(&pause, nullptr);
   }
   workers.clear();
+  traces.reset();  // what is left of them goes out
   LOG(kInfo, "app.serve", "Transactions service stopped");
   return 0;
 }

@@ -63,10 +63,26 @@ bool is_json(const HttpRequest& request) {
 }  // namespace
 
 Service::Service(Context& context, Scope& handlers)
-    : context_(context), handlers_(handlers), router_(build_router()), endpoints_(endpoints_by_route()) {}
+    : context_(context),
+      handlers_(handlers),
+      router_(build_router()),
+      endpoints_(endpoints_by_route()),
+      request_log_(context.settings.access_log, context.clock),
+      tracer_(context.settings, context.spans, context.clock) {}
+
+// `request` is nullptr for what was none.
+RequestRecord& Service::begin_record(Exchange& exchange, const HttpRequest* request) {
+  RequestRecord& record = record_of(exchange);
+  record.clear();
+  tracer_.begin(record, request);
+  const IpAddress peer = IpAddress::of(exchange.peer());
+  record.client = request != nullptr ? client_address(peer, *request, context_.settings.trusted_proxies) : peer;
+  return record;
+}
 
 void Service::on_request(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
+  RequestRecord& record = begin_record(exchange, &request);
   const RouteMatch match = router_.find(request.method, request.path);
   exchange.set_endpoint(match.kind == RouteMatch::Kind::kNotFound ? kUnmatchedEndpoint : endpoints_[match.route]);
   switch (match.kind) {
@@ -81,6 +97,7 @@ void Service::on_request(Exchange& exchange) {
     }
   }
   const Route& route = routes()[match.route];
+  record.route = &route;
   if (route.limit != LimitedRoute::kNone && context_.limits.is_enabled()) {
     if (context_.limits.is_shared()) exchange.hold_request();
     handlers_.spawn(start_limited(exchange, route, match));
@@ -92,13 +109,12 @@ void Service::on_request(Exchange& exchange) {
 // Holds a request to the limit of its route. Every answer from here on says what is left of it.
 Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteMatch match) {
   RateLimiter& limits = context_.limits;
-  const IpAddress address =
-      client_address(IpAddress::of(exchange.peer()), exchange.request(), context_.settings.trusted_proxies);
+  const IpAddress& address = record_of(exchange).client;
   std::optional<std::expected<Principal, Problem>> caller;
   RateLimitDecision decision;
   if (limits.wants_subject()) {
     decision = limits.peek(route.limit, limits.client(address, std::nullopt));
-    if (decision.admitted) caller = authenticate(context_, exchange.request(), Access::kAnyRole);
+    if (decision.admitted) caller = authenticate(context_, exchange.request());
   }
   if (decision.admitted) {
     const bool is_known = caller && caller->has_value();
@@ -125,8 +141,6 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
     start(exchange, route, match);
   } else if (!*caller) {
     respond_problem(context_, exchange, caller->error());
-  } else if (!may_call((*caller)->role, route.access)) {
-    respond_problem(context_, exchange, Problem::kForbidden);
   } else {
     start_as(exchange, route, match, **caller);
   }
@@ -135,12 +149,14 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
 
 void Service::start(Exchange& exchange, const Route& route, const RouteMatch& match) {
   if (route.access == Access::kPublic) return start_as(exchange, route, match, {});
-  const auto caller = authenticate(context_, exchange.request(), route.access);
+  const auto caller = authenticate(context_, exchange.request());
   if (!caller) return respond_problem(context_, exchange, caller.error());
   start_as(exchange, route, match, *caller);
 }
 
 void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller) {
+  if (route.access != Access::kPublic) record_of(exchange).caller = caller;
+  if (!may_call(caller.role, route.access)) return respond_problem(context_, exchange, Problem::kForbidden);
   if (exchange.request().method == Method::kPost && !is_json(exchange.request())) {
     const HeaderField accept{"Accept", "application/json"};
     return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
@@ -150,6 +166,7 @@ void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch&
 
 void Service::on_bad_request(Exchange& exchange, int status, std::string_view detail) {
   exchange.set_endpoint(kUnmatchedEndpoint);
+  begin_record(exchange, nullptr);
   respond_problem(context_, exchange, problem_of_status(status), {.detail = detail});
 }
 
@@ -161,6 +178,11 @@ void Service::on_answered(const Exchange& exchange, int status) {
   if (exchange.is_complete())
     requests.duration_ns.observe(static_cast<uint64_t>(context_.clock.read_ns() - exchange.received_ns()));
 #endif
+  const RequestRecord& record = record_of(exchange);
+  request_log_.on_answered(exchange, record, status);
+  tracer_.on_answered(exchange, record, status);
 }
+
+std::unique_ptr<ExchangeData> Service::make_data() { return std::make_unique<RequestRecord>(); }
 
 }  // namespace txn

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "app/context.h"
+#include "app/request_log.h"
 #include "app/routes.h"
+#include "app/tracer.h"
 #include "core/task.h"
 #include "net/exchange.h"
 #include "net/router.h"
@@ -20,8 +23,10 @@ class Service final : public HttpService {
   void on_request(Exchange& exchange) override;
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
   void on_answered(const Exchange& exchange, int status) override;
+  std::unique_ptr<ExchangeData> make_data() override;
 
  private:
+  RequestRecord& begin_record(Exchange& exchange, const HttpRequest* request);
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
   void start(Exchange& exchange, const Route& route, const RouteMatch& match);
   void start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller);
@@ -30,6 +35,8 @@ class Service final : public HttpService {
   Scope& handlers_;
   const Router router_;
   const std::vector<uint16_t> endpoints_;  // by route
+  RequestLog request_log_;
+  Tracer tracer_;
 };
 
 }  // namespace txn

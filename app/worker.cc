@@ -122,6 +122,7 @@ class Worker::Parts {
                  .health = health_,
                  .counters = counters_,
                  .scraper = shared.metrics_scraper,
+                 .spans = shared.traces != nullptr ? &shared.traces->add_producer() : nullptr,
                  .scratch = scratch_},
         service_(context_, handlers_),
         server_(loop_, service_, server_options(shared.settings)),
@@ -270,6 +271,7 @@ std::future<Result<void>> Worker::start() {
 
 void Worker::run(std::promise<Result<void>> ready) {
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
+  const LogChannel log_channel;
   auto ring = Ring::create({});
   if (!ring) {
     ready.set_value(std::unexpected(ring.error()));

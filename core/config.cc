@@ -276,6 +276,31 @@ bool apply_log_level(Settings& settings, std::string_view value) {
   return false;
 }
 
+bool apply_log_dir(Settings& settings, std::string_view value) {
+  if (value.find('\0') != std::string_view::npos) return false;
+  settings.log_dir = value == "none" ? "" : value;
+  return true;
+}
+
+bool apply_access_log(Settings& settings, std::string_view value) {
+  const auto access_log = parse_access_log(value);
+  if (access_log) settings.access_log = *access_log;
+  return access_log.has_value();
+}
+
+bool apply_otlp_endpoint(Settings& settings, std::string_view value) {
+  auto url = parse_http_url(value);
+  if (!url && !value.empty()) return false;
+  settings.otlp_endpoint = std::move(url);
+  return true;
+}
+
+bool apply_trace_sample_ratio(Settings& settings, std::string_view value) {
+  const auto per_million = parse_ratio(value);
+  if (per_million) settings.trace_sample_per_million = *per_million;
+  return per_million.has_value();
+}
+
 bool apply_log_max_bytes(Settings& settings, std::string_view value) {
   constexpr int64_t kMin = 64 << 10;
   constexpr int64_t kMax = int64_t{16} << 30;
@@ -369,10 +394,19 @@ std::vector<Row> make_table() {
 
       custom("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL", "least level that is logged",
              apply_log_level),
-      text<&S::log_dir>("LOG_DIR", "./logs/transactions", kPath, "directory of app.json.log; \"\" logs to stderr only"),
+      custom("LOG_DIR", "./logs/transactions", "a path, or none",
+             "directory of app.json.log; none: standard error only", apply_log_dir),
       custom("LOG_MAX_BYTES", "10MiB", "a size from 64KiB to 16GiB, like 10485760 or 10MiB",
              "size at which the log file is rotated", apply_log_max_bytes),
-      integer<&S::log_backup_count, 0, 1000>("LOG_BACKUP_COUNT", "10", "rotated log files kept"),
+      integer<&S::log_backup_count, 0, 1000>("LOG_BACKUP_COUNT", "10",
+                                             "rotated log files kept; 0: not rotated by the service"),
+      custom("ACCESS_LOG", "errors", "all, errors, none or sample:N with N from 1 to 1000000",
+             "requests logged besides those that move money", apply_access_log),
+
+      custom("OTLP_ENDPOINT", "", "an http:// URL, like http://collector:4318/v1/traces",
+             "collector that traces are sent to (default: none)", apply_otlp_endpoint),
+      custom("TRACE_SAMPLE_RATIO", "0.1", "a number from 0 to 1 with at most six decimals",
+             "share of traces recorded among those that begin here", apply_trace_sample_ratio),
 
       custom("ACCOUNT_SERVICE_URL", "", "an http:// or https:// URL", "accounts service that /health reports on",
              apply_account_service_url),
@@ -758,6 +792,21 @@ std::optional<RedisAddress> parse_redis_url(std::string_view text) {
   return address;
 }
 
+std::optional<HttpUrl> parse_http_url(std::string_view text) {
+  constexpr std::string_view kScheme = "http://";
+  if (!text.starts_with(kScheme)) return std::nullopt;
+  text.remove_prefix(kScheme.size());
+  const size_t path = std::min(text.find_first_of("/?"), text.size());
+  const auto address = parse_host_and_port(text.substr(0, path));
+  // What goes into a request line: RFC 9112 section 3.2.1 knows no fragment there, and a blank would end it.
+  const auto is_plain = [](unsigned char c) { return c > 0x20 && c < 0x7f && c != '#'; };
+  if (!address || !std::ranges::all_of(text.substr(path), is_plain)) return std::nullopt;
+  HttpUrl url{.host = address->host, .port = address->port.value_or(80)};
+  if (text.substr(path) != "/") url.target = text.substr(path);
+  if (url.target.starts_with('?')) url.target.insert(0, 1, '/');
+  return url;
+}
+
 std::optional<milliseconds> parse_duration(std::string_view text) {
   constexpr int64_t kMaxSeconds = int64_t{365} * 24 * 60 * 60;
   int64_t unit_ms = 1000;
@@ -770,6 +819,31 @@ std::optional<milliseconds> parse_duration(std::string_view text) {
   const auto count = parse_integer<int64_t>(text);
   if (!count || *count < 0 || *count > kMaxSeconds * 1000 / unit_ms) return std::nullopt;
   return milliseconds(*count * unit_ms);
+}
+
+std::optional<int64_t> parse_ratio(std::string_view text) {
+  constexpr size_t kDecimalsMax = 6;
+  constexpr int64_t kOne = 1'000'000;
+  const size_t point = text.find('.');
+  const std::string_view whole = text.substr(0, point);
+  std::string digits(point == std::string_view::npos ? std::string_view() : text.substr(point + 1));
+  if (point != std::string_view::npos && digits.empty()) return std::nullopt;
+  if ((whole != "0" && whole != "1") || digits.size() > kDecimalsMax) return std::nullopt;
+  digits.resize(kDecimalsMax, '0');
+  if (!std::ranges::all_of(digits, [](unsigned char c) { return std::isdigit(c) != 0; })) return std::nullopt;
+  const int64_t millionths = (whole == "1" ? kOne : 0) + *parse_integer<int64_t>(digits);
+  return millionths <= kOne ? std::optional(millionths) : std::nullopt;
+}
+
+std::optional<AccessLog> parse_access_log(std::string_view text) {
+  constexpr int64_t kEveryMax = 1'000'000;
+  if (text == "none") return AccessLog{AccessLog::Kind::kNone};
+  if (text == "errors") return AccessLog{AccessLog::Kind::kErrors};
+  if (text == "all") return AccessLog{AccessLog::Kind::kAll};
+  if (take_until(text, ':') != "sample") return std::nullopt;
+  const auto every = parse_integer<int64_t>(text);
+  if (!every || *every < 1 || *every > kEveryMax) return std::nullopt;
+  return AccessLog{AccessLog::Kind::kSample, *every};
 }
 
 std::optional<int64_t> parse_byte_count(std::string_view text) {

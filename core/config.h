@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/http_url.h"
 
 namespace txn {
 
@@ -55,6 +56,14 @@ struct RedisAddress {
   std::string user;
   std::string password;
   friend bool operator==(const RedisAddress&, const RedisAddress&) = default;
+};
+
+// Which requests get a line of their own in the log, besides those that move money, which all do.
+struct AccessLog {
+  enum class Kind : uint8_t { kNone, kErrors, kAll, kSample };
+  Kind kind = Kind::kErrors;
+  int64_t every = 1;  // kSample: of those that are no errors, one in so many
+  friend bool operator==(const AccessLog&, const AccessLog&) = default;
 };
 
 // What load_settings makes of all sources. An empty string means "not set". The secrets among these are marked; they
@@ -101,9 +110,13 @@ struct Settings {
   std::string tls_client_ca_file;
 
   LogThreshold log_level = LogThreshold::kInfo;
-  std::string log_dir = "./logs/transactions";
+  std::string log_dir = "./logs/transactions";  // empty: no file
   int64_t log_max_bytes = 10 << 20;
   int log_backup_count = 10;
+  AccessLog access_log;
+
+  std::optional<HttpUrl> otlp_endpoint;  // unset: no traces are exported
+  int64_t trace_sample_per_million = 100'000;
 
   std::string account_service_url;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
@@ -165,6 +178,9 @@ std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text);         
 std::optional<Cidr> parse_cidr(std::string_view text);                           // "10.0.0.0/8", "::1"
 std::optional<RedisAddress> parse_redis_url(std::string_view text);              // "redis://cache:6379/0"
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);  // "30", "30s", "500ms"
+std::optional<HttpUrl> parse_http_url(std::string_view text);                    // "http://accounts:8001/health"
+std::optional<int64_t> parse_ratio(std::string_view text);                       // "0.1" as 100000 millionths
 std::optional<int64_t> parse_byte_count(std::string_view text);                  // "1048576", "10MiB"
+std::optional<AccessLog> parse_access_log(std::string_view text);                // "errors", "sample:100"
 
 }  // namespace txn

@@ -29,6 +29,13 @@ struct Answer {
   std::span<const HeaderField> headers = {};  // Allow, WWW-Authenticate, Retry-After ...
 };
 
+// What the application keeps with an exchange; net only carries it. An exchange object serves one request after another
+// and keeps its data object, which the application therefore clears when a request comes.
+class ExchangeData {
+ public:
+  virtual ~ExchangeData() = default;
+};
+
 struct ExchangeListTag;
 
 inline constexpr size_t kExchangeLinesMax = 256;
@@ -55,6 +62,8 @@ class Exchange : public ListNode<ExchangeListTag> {
   static constexpr uint16_t kNoEndpoint = UINT16_MAX;
   uint16_t endpoint() const { return endpoint_; }
   void set_endpoint(uint16_t endpoint) { endpoint_ = endpoint; }
+  // REQUIRES: the service makes data.
+  ExchangeData& data() const { return *data_; }
   // Whether somebody still waits for the answer.
   bool has_client() const { return connection_ != nullptr; }
 
@@ -74,6 +83,7 @@ class Exchange : public ListNode<ExchangeListTag> {
   friend class HttpServer;
 
   HttpServer* server_ = nullptr;
+  std::unique_ptr<ExchangeData> data_;
   Connection* connection_ = nullptr;
   const HttpRequest* request_ = nullptr;
   RequestId request_id_;
@@ -122,9 +132,11 @@ class HttpService {
   // 501, 503 or 505, `detail` a sentence for the client. The request is not readable; the connection closes after the
   // answer.
   virtual void on_bad_request(Exchange& exchange, int status, std::string_view detail) = 0;
-  // `exchange` is being answered with `status`: for those who count. Called once for each, also when its client has
-  // gone.
+  // `exchange` is being answered with `status`: for those who count or report. Called once for each, also when its
+  // client has gone.
   virtual void on_answered(const Exchange& /*exchange*/, int /*status*/) {}
+  // For each exchange object, of which there are as many as requests were ever under way at once.
+  virtual std::unique_ptr<ExchangeData> make_data() { return nullptr; }
 
  protected:
   ~HttpService() = default;

@@ -183,6 +183,7 @@ Exchange& HttpServer::acquire_exchange() {
   if (free_exchanges_.empty()) {
     exchanges_.push_back(std::make_unique<Exchange>());
     exchanges_.back()->server_ = this;
+    exchanges_.back()->data_ = service_.make_data();
     free_exchanges_.push_back(exchanges_.back().get());
   }
   Exchange& exchange = *free_exchanges_.back();

@@ -32,6 +32,33 @@ def run(*command, env=None):
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, env=env).stdout
 
 
+class Service:
+    """A running service: its url, and a token for it. Its standard error goes to the file `log`."""
+
+    def __init__(self, env, log, scheme="http"):
+        with open(log, "w") as out:
+            self.process = subprocess.Popen([SERVICE, "serve"], env=env, stderr=out)
+        deadline = time.monotonic() + 10
+        port = env["SERVICE_PORT"]
+        while port == "0":
+            if found := re.search(r'"port":(\d+)', log.read_text()):
+                port = found[1]
+            elif time.monotonic() > deadline:
+                sys.exit("the service did not start: " + log.read_text())
+            time.sleep(0.05)
+        self.url = f"{scheme}://127.0.0.1:{port}"
+        while subprocess.run(["curl", "-skf", "-o", "/dev/null", self.url + "/readyz"]).returncode != 0:
+            if time.monotonic() > deadline:
+                sys.exit("the service did not become ready")
+            time.sleep(0.05)
+        self.token = run(SERVICE, "token", "--sub", "1", "--role", "TELLER", "--ttl", "86400", env=env).strip()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -66,23 +93,8 @@ class Bench:
                           "VACUUM ANALYZE", "CHECKPOINT"):
             run("psql", self.conninfo, "-qXc", statement)
 
-    def start_service(self):
-        self.log = (self.folder / "service.log").open("w+")
-        self.service = subprocess.Popen([SERVICE, "serve"], env=self.env, stderr=self.log)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            found = re.search(r'"port":(\d+)', (self.folder / "service.log").read_text())
-            if found:
-                self.url = f"{self.scheme}://127.0.0.1:{found[1]}"
-                break
-            time.sleep(0.05)
-        else:
-            sys.exit("the service did not start: " + (self.folder / "service.log").read_text())
-        while subprocess.run(["curl", "-skf", "-o", "/dev/null", self.url + "/readyz"]).returncode != 0:
-            if time.monotonic() > deadline:
-                sys.exit("the service did not become ready")
-            time.sleep(0.05)
-        self.token = run(SERVICE, "token", "--sub", "1", "--role", "TELLER", "--ttl", "86400", env=self.env).strip()
+    def start_service(self, log=None):
+        self.service = Service(self.env, log or self.folder / "service.log", self.scheme)
 
     def pgbench(self, clients):
         out = run("pgbench", "-n", "-M", "prepared", "-c", clients, "-j", 2, "-T", self.options.seconds,
@@ -90,11 +102,12 @@ class Bench:
                   "-f", ROOT / "bench/compare/deposit.sql", self.conninfo)
         return float(re.search(r"tps = ([\d.]+) \(without", out)[1])
 
-    def wrk(self, seed):
-        env = os.environ | {"TOKEN": self.token, "WORKLOAD": self.options.workload, "SEED": str(seed),
+    def wrk(self, seed, service=None):
+        service = service or self.service
+        env = os.environ | {"TOKEN": service.token, "WORKLOAD": self.options.workload, "SEED": str(seed),
                             "ACCOUNTS_FIRST": str(FIRST_ACCOUNT), "ACCOUNTS": str(self.options.accounts)}
         out = run("wrk", "-t", 1, "-c", self.options.connections, "-d", f"{self.options.seconds}s",
-                  "-s", ROOT / "bench/load/money.lua", self.url, env=env)
+                  "-s", ROOT / "bench/load/money.lua", service.url, env=env)
         result = json.loads(out.strip().splitlines()[-1])
         if result["socket_errors"]:
             sys.exit(f"wrk had socket errors: {result}")
@@ -117,9 +130,8 @@ class Bench:
         return rows
 
     def stop(self):
-        if self.service and self.service.poll() is None:
-            self.service.send_signal(signal.SIGTERM)
-            self.service.wait(30)
+        if self.service:
+            self.service.stop()
         subprocess.run([PRIVATE_POSTGRES, "remove", self.postgres], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 

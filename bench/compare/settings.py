@@ -4,9 +4,12 @@
 What to quote is the median of the rounds' quotients, the second over the first.
 
   bench/compare/settings.py --second RATE_LIMIT_ENABLED=true RATE_LIMIT_DEPOSITS=1000000/second
+  bench/compare/settings.py --first LOG_LEVEL=ERROR --second LOG_LEVEL=INFO
 """
 import argparse
 import copy
+import os
+import socket
 import statistics
 
 import compare
@@ -15,10 +18,13 @@ import compare
 def start(database, options, service_settings):
     bench = copy.copy(database)
     bench.options = options
-    bench.env = database.env | dict(setting.split("=", 1) for setting in service_settings)
     bench.folder = database.folder / str(len(list(database.folder.iterdir())))
     bench.folder.mkdir()
-    bench.start_service()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]  # not left to the service, which logs it at a level that may be switched off
+    bench.env = database.env | {"SERVICE_PORT": str(port), "LOG_DIR": str(bench.folder / "logs")}
+    bench.env |= dict(setting.split("=", 1) for setting in service_settings)
+    bench.start_service(os.devnull if options.stderr == "null" else None)
     return bench
 
 
@@ -31,6 +37,7 @@ def main():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--workload", choices=["deposits", "mixed"], default="deposits")
+    parser.add_argument("--stderr", choices=["file", "null"], default="file", help="where their logs go besides LOG_DIR")
     options = parser.parse_args()
     options.postgres = options.service = []
 
@@ -53,9 +60,7 @@ def main():
               f"quotient {statistics.median(quotients):.3f} ({min(quotients):.3f} to {max(quotients):.3f})")
     finally:
         for service in services:
-            if service.service.poll() is None:
-                service.service.terminate()
-                service.service.wait(30)
+            service.service.stop()
         database.stop()
 
 

@@ -248,6 +248,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
                     Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
                     Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
+                    Case{"LOG_DIR", "none"}, Case{"OTLP_ENDPOINT", "http://collector:4318/v1/traces"},
+                    Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"},
+                    Case{"TRACE_SAMPLE_RATIO", "1"}, Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
                     Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
                     Case{"ACCOUNT_SERVICE_URL", "https://[::1]:8001/health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
@@ -267,9 +270,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"RATE_LIMIT_KEY", "account"}, Case{"RATE_LIMIT_STORAGE", "disk"},
                     Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"}, Case{"TRUSTED_PROXIES", "10.0.0.0/33"},
                     Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"}, Case{"LOG_MAX_BYTES", "1"},
-                    Case{"LOG_MAX_BYTES", "10MB"}, Case{"ACCOUNT_SERVICE_URL", "accounts:8001"},
-                    Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"}, Case{"ACCOUNT_SERVICE_URL", "http://a b/"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://a:0"}, Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
+                    Case{"OTLP_ENDPOINT", "collector:4318"}, Case{"OTLP_ENDPOINT", "https://collector:4318"},
+                    Case{"TRACE_SAMPLE_RATIO", "1.1"}, Case{"TRACE_SAMPLE_RATIO", "10%"}, Case{"ACCESS_LOG", "ALL"},
+                    Case{"ACCESS_LOG", "sample"}, Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"},
+                    Case{"ACCOUNT_SERVICE_URL", "accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://a b/"}, Case{"ACCOUNT_SERVICE_URL", "http://a:0"},
+                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
                     Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
                     Case{"DRAIN_TIMEOUT", "31"}, Case{"JWT_LEEWAY", "-1"}));
 
@@ -288,6 +294,37 @@ TEST(LoadSettings, CertificateAndKeyComeTogether) {
   EXPECT_THAT(errors_of({{"TLS_KEY_FILE", "a"}}), ElementsAre(HasSubstr("TLS_CERT_FILE is missing")));
   EXPECT_THAT(errors_of({{"TLS_CLIENT_CA_FILE", "a"}}), ElementsAre(HasSubstr("TLS_CERT_FILE is not set")));
   EXPECT_THAT(errors_of({{"TLS_CERT_FILE", "a"}, {"TLS_KEY_FILE", "b"}, {"TLS_CLIENT_CA_FILE", "c"}}), IsEmpty());
+}
+
+TEST(LoadSettings, NoLogDirectoryIsNone) { EXPECT_EQ(load_flags({{"LOG_DIR", "none"}}).log_dir, ""); }
+
+TEST(LoadSettings, WhereTracesGo) {
+  EXPECT_EQ(load_flags({}).otlp_endpoint, std::nullopt);
+  EXPECT_EQ(load_flags({}).trace_sample_per_million, 100'000);
+  const Settings settings = load_flags({{"OTLP_ENDPOINT", "http://otel:4318/x"}, {"TRACE_SAMPLE_RATIO", "0.25"}});
+  EXPECT_EQ(settings.otlp_endpoint, (HttpUrl{.host = "otel", .port = 4318, .target = "/x"}));
+  EXPECT_EQ(settings.trace_sample_per_million, 250'000);
+}
+
+TEST(Parsers, Ratio) {
+  EXPECT_EQ(parse_ratio("0"), 0);
+  EXPECT_EQ(parse_ratio("0.0"), 0);
+  EXPECT_EQ(parse_ratio("0.000001"), 1);
+  EXPECT_EQ(parse_ratio("0.5"), 500'000);
+  EXPECT_EQ(parse_ratio("1"), 1'000'000);
+  EXPECT_EQ(parse_ratio("1.000000"), 1'000'000);
+  for (const char* text :
+       {"", ".", "0.", ".5", "-0.1", "+1", "2", "1.000001", "0.0000001", "1e-1", "0,1", "0.1 ", "00"})
+    EXPECT_EQ(parse_ratio(text), std::nullopt) << text;
+}
+
+TEST(Parsers, AccessLog) {
+  EXPECT_EQ(parse_access_log("none"), AccessLog{AccessLog::Kind::kNone});
+  EXPECT_EQ(parse_access_log("errors"), AccessLog{});
+  EXPECT_EQ(parse_access_log("all"), AccessLog{AccessLog::Kind::kAll});
+  EXPECT_EQ(parse_access_log("sample:100"), (AccessLog{AccessLog::Kind::kSample, 100}));
+  for (const char* text : {"", "sample:", "sample:-1", "sample:1000001", "sample:1:2", "samples:1", "all "})
+    EXPECT_EQ(parse_access_log(text), std::nullopt) << text;
 }
 
 TEST(Parsers, RateLimit) {

@@ -20,9 +20,7 @@ constexpr Milliseconds kReadyTimeout{30'000};
 SpawnOptions spawn_options(const std::vector<std::string>& args, const Settings& settings,
                            const TempDirectory& directory) {
   SpawnOptions options;
-  // Another build of it than ours, when the tests themselves are tested.
-  const char* chosen = std::getenv("TXN_SERVICE");
-  options.argv = {chosen != nullptr ? chosen : TXN_SERVICE_BINARY};
+  options.argv = {service_binary()};
   options.argv.insert(options.argv.end(), args.begin(), args.end());
   options.directory = directory.path();
   Settings environment = settings;
@@ -55,6 +53,12 @@ Settings settings_for(const Database& database) {
           {"SERVICE_HOST", "127.0.0.1"},
           {"SERVICE_PORT", "0"},
           {"WORKERS", "2"}};
+}
+
+std::string service_binary() {
+  // Another build of it than ours, when the tests themselves are tested.
+  const char* chosen = std::getenv("TXN_SERVICE");
+  return chosen != nullptr ? chosen : TXN_SERVICE_BINARY;
 }
 
 RunResult run_service(const std::vector<std::string>& args, const Settings& settings, Milliseconds timeout) {
@@ -93,9 +97,18 @@ ServiceProcess::~ServiceProcess() {
   const auto status = process_->wait_for(Milliseconds(0));
   const bool by_itself = status && (!told_to_end_ || (*status != ExitStatus{} && *status != ExitStatus{0, SIGKILL}));
   process_->kill_and_wait();
-  if (by_itself) {
-    stderr_->wait_for_end(Milliseconds(5'000));
-    ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();
+  stderr_->wait_for_end(Milliseconds(5'000));
+  if (by_itself) ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();
+  check_log();
+}
+
+void ServiceProcess::check_log() const {
+  // Tokens of the tests begin like this, and so do all JWTs with a header that begins with a name.
+  constexpr std::string_view kToken = "eyJ";
+  for (const std::string& line : log_lines()) {
+    if (!Json::valid(line)) ADD_FAILURE() << "the log has a line that is not JSON: " << line;
+    for (const std::string_view secret : {kToken, kJwtKey, std::string_view("\"pin\"")})
+      if (line.find(secret) != std::string::npos) ADD_FAILURE() << "the log has a secret: " << line;
   }
 }
 
@@ -122,7 +135,9 @@ bool ServiceProcess::wait_until_ready(Milliseconds timeout) {
 
 std::optional<ExitStatus> ServiceProcess::terminate(Milliseconds timeout) {
   send_signal(SIGTERM);
-  return process_->wait_for(timeout);
+  const auto status = process_->wait_for(timeout);
+  if (status) stderr_->wait_for_end(Milliseconds(5'000));  // so that log_text() is all of it
+  return status;
 }
 
 std::string ServiceProcess::output() const {

@@ -20,6 +20,9 @@ using Settings = std::map<std::string, std::string>;
 // loopback, no rate limits. (LOG_DIR points into a temporary directory of each process.)
 Settings settings_for(const Database& database);
 
+// Path of the binary under test.
+std::string service_binary();
+
 // Runs `transactions-service args...` to its end, in a temporary directory, with `settings` as its whole environment.
 RunResult run_service(const std::vector<std::string>& args, const Settings& settings,
                       Milliseconds timeout = Milliseconds(60'000));
@@ -39,7 +42,8 @@ class ServiceProcess {
   explicit ServiceProcess(const Settings& settings) : ServiceProcess(settings, Options{}) {}
   ServiceProcess(const Settings& settings, const Options& options);
   ServiceProcess(const ServiceProcess&) = delete;
-  // SIGKILL when it still runs. When it has ended without having been told to, that fails the test, with its output.
+  // SIGKILL when it still runs. When it has ended without having been told to, that fails the test, with its output;
+  // and so does a log that is not JSON line by line, or that has a secret of the tests in it.
   ~ServiceProcess();
 
   uint16_t port() const { return port_; }
@@ -61,6 +65,7 @@ class ServiceProcess {
 
  private:
   std::string output() const;
+  void check_log() const;
 
   TempDirectory directory_;
   std::string host_;
