@@ -12,8 +12,8 @@
 //           its limit, all of its bucket has to be at the limit, and nobody outside knows what is in which bucket.
 // Shared    by all workers: a bucket is locked for the length of one update, some tens of nanoseconds. One owner a
 // client
-//           and messages between workers would need no lock, and costs hundreds of times as much when the client comes
-//           in elsewhere (docs/performance.md).
+//           and messages between workers would need no lock, and cost 10 to 300 times as much when the client comes in
+//           elsewhere (docs/performance.md).
 #pragma once
 
 #include <array>
