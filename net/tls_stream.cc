@@ -69,16 +69,31 @@ TlsStream::Status TlsStream::receive(std::span<const char> received, ByteBuffer&
   // Errors are queued by thread; what another connection left there must not be taken for ours.
   ERR_clear_error();
   input_ = received;
+  bool greets = false;
   if (SSL_is_init_finished(ssl_.get()) == 0) {
     const Status status = handshake();
     if (status != Status::kOpen || SSL_is_init_finished(ssl_.get()) == 0) return status;
+    greets = true;
   }
   while (true) {
     char* const room = plain.prepare(SSL3_RT_MAX_PLAIN_LENGTH);
     const int count = SSL_read(ssl_.get(), room, SSL3_RT_MAX_PLAIN_LENGTH);
-    if (count <= 0) return after(count);
-    plain.commit(static_cast<size_t>(count));
+    if (count > 0) {
+      plain.commit(static_cast<size_t>(count));
+      continue;
+    }
+    const Status status = after(count);
+    if (greets && plain.empty() && status == Status::kOpen) send_tickets();
+    return status;
   }
+}
+
+// BoringSSL holds tickets of TLS 1.3 back until something is written. A client that keeps Nagle's algorithm on sends its
+// first request only when its last message has been acknowledged, and the kernel waits 40 ms with that unless there is
+// something to send. When the request has come along already, the tickets go with its answer.
+void TlsStream::send_tickets() {
+  SSL_write(ssl_.get(), "", 0);
+  ERR_clear_error();
 }
 
 TlsStream::Status TlsStream::handshake() {

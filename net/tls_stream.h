@@ -53,6 +53,7 @@ class TlsStream {
   friend struct TlsStreamBio;
 
   Status handshake();
+  void send_tickets();
   Status after(int result);
   Status fail_with(const char* why);
   bool client_certificate_expired() const;
