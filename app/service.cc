@@ -149,6 +149,9 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
 
 void Service::start(Exchange& exchange, const Route& route, const RouteMatch& match) {
   if (route.access == Access::kPublic) return start_as(exchange, route, match, {});
+  // Under overload what cannot be carried out costs as little as possible.
+  if (route.access == Access::kMoneyMover && context_.ledger.sheds())
+    return respond_problem(context_, exchange, Problem::kServiceUnavailable);
   const auto caller = authenticate(context_, exchange.request());
   if (!caller) return respond_problem(context_, exchange, caller.error());
   start_as(exchange, route, match, *caller);

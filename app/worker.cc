@@ -60,7 +60,8 @@ constexpr int64_t kRedisWaitStepNs = 10 * kNanosPerMilli;
 LedgerOptions ledger_options(const Settings& settings) {
   return {.lanes = settings.ledger_lanes,
           .queue_max = static_cast<size_t>(settings.ledger_queue_max),
-          .batch_max = static_cast<size_t>(settings.ledger_batch_max)};
+          .batch_max = static_cast<size_t>(settings.ledger_batch_max),
+          .queue_delay_max_ns = settings.ledger_queue_delay_max.count() * kNanosPerMilli};
 }
 
 // The pool's minimum is what the process keeps open: what the lanes leave of a worker's share reads.

@@ -86,6 +86,7 @@ struct Settings {
   int ledger_lanes = 1;         // per worker
   int ledger_queue_max = 4096;  // operations that wait, per worker
   int ledger_batch_max = 256;
+  std::chrono::milliseconds ledger_queue_delay_max{250};
 
   std::string jwt_secret_key;  // secret
   JwtAlgorithm jwt_algorithm = JwtAlgorithm::kHs256;

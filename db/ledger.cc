@@ -38,7 +38,16 @@ bool Ledger::is_connected() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_open(); });
 }
 
-// Refuses at once what could only wait: the queue is full, or the database was away when last tried; and what must not
+bool Ledger::sheds() {
+  const PendingOperation* oldest = queue_.front();
+  if (oldest == nullptr) return false;
+  if (counters_.queued < options_.queue_max && loop_.clock().now_ns() - oldest->queued_ns <= options_.queue_delay_max_ns)
+    return false;
+  ++counters_.refused_full;
+  return true;
+}
+
+// Refuses at once what could only wait: the queue is full or slow, or the database was away when last tried; and what must not
 // wait: the same key is under way.
 bool Ledger::admits(PendingOperation& pending) {
   if (pending.idempotent != nullptr && keys_in_flight_.contains(key_of(*pending.idempotent))) {
@@ -46,10 +55,7 @@ bool Ledger::admits(PendingOperation& pending) {
     return false;
   }
   pending.outcome.code = OutcomeCode::kUnavailable;
-  if (counters_.queued >= options_.queue_max) {
-    ++counters_.refused_full;
-    return false;
-  }
+  if (sheds()) return false;
   const bool may_connect = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_away(); });
   if (!may_connect) ++counters_.refused_away;
   return may_connect;
@@ -66,6 +72,7 @@ void Ledger::enqueue(PendingOperation& pending) {
 
 void Ledger::take(std::vector<PendingOperation*>& batch) {
   batch.clear();
+  const int64_t oldest_allowed = loop_.clock().now_ns() - options_.queue_wait_ns;
   while (batch.size() < options_.batch_max) {
     PendingOperation* pending = queue_.pop_front();
     if (pending == nullptr) return;
@@ -73,6 +80,10 @@ void Ledger::take(std::vector<PendingOperation*>& batch) {
     if (pending->client != nullptr && !pending->client->is_waiting()) {
       ++counters_.abandoned;
       answer(*pending);  // to nobody; not applied
+      continue;
+    }
+    if (pending->queued_ns < oldest_allowed) {
+      refuse(*pending);
       continue;
     }
     batch.push_back(pending);

@@ -43,7 +43,11 @@ struct LedgerOptions {
   int lanes = 1;
   size_t queue_max = 4096;
   size_t batch_max = 256;
-  // Longest that an operation may wait for a lane before it is refused.
+  // Once the longest-waiting operation has waited so long, new ones are refused at once: those that are taken in then
+  // wait little longer than that, however many come. Waiting time says so whatever the database's speed is today; the
+  // queue's length does not (K. Nichols, V. Jacobson: Controlling Queue Delay, 2012).
+  int64_t queue_delay_max_ns = 250 * kNanosPerMilli;
+  // An operation's deadline, from when it was submitted: it is not begun later than that.
   int64_t queue_wait_ns = 5 * kNanosPerSecond;
   // Longest that a client waits to learn the outcome of a commit that the database went away in.
   int64_t in_doubt_ns = 10 * kNanosPerSecond;
@@ -85,7 +89,7 @@ struct LedgerCounters {
   Gauge queued;  // operations that wait for a lane
   Counter batches;
   Counter operations;      // in those batches
-  Counter refused_full;    // the queue was full
+  Counter refused_full;    // the queue was full or too slow
   Counter refused_away;    // no lane had a connection, or none was free in time
   Counter abandoned;       // not begun, because the client had gone
   Counter retried;         // operations that went back to the queue after their batch was lost
@@ -132,6 +136,9 @@ class Ledger final : private Flusher, private Timer {
 
   // Whether at least one lane has a live connection.
   bool is_connected() const;
+  // True if a new operation is to be refused because too much waits already; that is counted. For turning requests
+  // away before anything is spent on them: submit() looks by itself.
+  bool sheds();
   size_t queued() const { return counters_.queued; }
   const LedgerCounters& counters() const { return counters_; }
 

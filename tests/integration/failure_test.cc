@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <future>
 #include <sstream>
 
 #include "tests/integration/answers.h"
@@ -218,6 +219,43 @@ TEST_F(Failure, AFrozenDatabaseIsWaitedForNoLongerThanConfigured) {
   EXPECT_TRUE(load.wait_for_successes(200, kRecoveryTimeout));
   const auto attempts = load.stop();
   EXPECT_THAT(audit(bank(), port(), openings(), attempts, {.answers_may_be_lost = false}), IsEmpty());
+}
+
+// One operation is stuck in the frozen database and one waits behind it; whoever comes next need not wait to be told.
+void expect_refusal_behind_a_stuck_operation(Bank& bank, int64_t account, const Settings& limit, Milliseconds before) {
+  ServiceProcess service(bank.settings_with(limit));
+  postgres().freeze();
+  std::vector<std::future<HttpResponse>> waiting;
+  for (int i = 0; i < 2; ++i) {
+    waiting.push_back(std::async(std::launch::async, [&] {
+      return ApiClient(service.port(), teller()).post(kDeposits, deposit_body(account, "1"));
+    }));
+    std::this_thread::sleep_for(Milliseconds(100));
+  }
+  std::this_thread::sleep_for(before);
+  const HttpResponse refused = ApiClient(service.port(), teller()).post(kDeposits, deposit_body(account, "10"));
+  const HttpResponse without_token = ApiClient(service.port()).post(kDeposits, deposit_body(account, "10"));
+  const HttpResponse health = ApiClient(service.port()).get("/livez");
+  for (auto& answer : waiting) EXPECT_EQ(answer.wait_for(Milliseconds(0)), std::future_status::timeout);
+  postgres().thaw();
+  EXPECT_TRUE(is_problem(refused, 503, "SERVICE_UNAVAILABLE"));
+  EXPECT_EQ(refused.header("Retry-After"), "1");
+  EXPECT_TRUE(is_problem(without_token, 503, "SERVICE_UNAVAILABLE")) << "before a token is looked at";
+  EXPECT_EQ(health.status, 200);
+  for (auto& answer : waiting) EXPECT_EQ(answer.get().status, 200);
+  EXPECT_EQ(ApiClient(service.port(), teller()).post(kDeposits, deposit_body(account, "1")).status, 200) << "it passes";
+}
+
+TEST_F(Failure, AFullQueueRefusesAtOnce) {
+  expect_refusal_behind_a_stuck_operation(
+      bank(), accounts()[0], {{"WORKERS", "1"}, {"LEDGER_QUEUE_MAX", "1"}, {"LEDGER_QUEUE_DELAY_MAX", "60s"}},
+      Milliseconds(0));
+  EXPECT_EQ(bank().balance(accounts()[0]), "1003.00");
+}
+
+TEST_F(Failure, ASlowQueueRefusesAtOnce) {
+  expect_refusal_behind_a_stuck_operation(bank(), accounts()[1], {{"WORKERS", "1"}}, Milliseconds(400));
+  EXPECT_EQ(bank().balance(accounts()[1]), "1003.00");
 }
 
 TEST_F(Failure, BackendsThatAreTerminatedAreReplaced) {

@@ -157,6 +157,7 @@ Schedule::Schedule(World& world, Database& database, Break broken)
     options.queue_max = random_.chance(200) ? static_cast<size_t>(random_.between(1, 4)) : 4096;
     options.batch_max = random_.chance(400) ? static_cast<size_t>(random_.between(1, 4)) : 256;
     if (random_.chance(850)) options.in_doubt_ns = random_.between(50, 1000) * kMilli;
+    if (random_.chance(200)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
     if (random_.chance(200)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
     ledgers_.push_back(
         std::make_unique<Ledger>(world_.loop, books_, options, [this, replica](std::function<void()> on_lost) {
