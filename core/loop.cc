@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace txn {
+namespace {
+
+// Enough that a turn's system call is shared by many, few enough that they take well below a millisecond.
+constexpr size_t kEventsPerTurn = 256;
+
+}  // namespace
 
 Loop::Loop(std::unique_ptr<Ring> ring, Clock& clock)
     : ring_(std::move(ring)), clock_(clock), timers_(clock.now_ns()), mailbox_wake_(*this) {
@@ -17,7 +23,7 @@ Loop::~Loop() {
   stopping_ = true;
   while (mailbox_wake_.in_flight()) {
     ring_->submit_and_wait(-1);
-    ring_->deliver();
+    ring_->deliver(kEventsPerTurn);
   }
   mailbox_.drain();
 }
@@ -40,7 +46,12 @@ void Loop::turn() {
   // 2. One reading of the clocks serves the whole turn: after the wait, or every deadline set below would be short by
   // it.
   clock_.update();
-  ring_->deliver();
+  // Under overload events queue up faster than they can be dealt with. Then a turn takes some of them and goes on to
+  // send what has become ready, and whoever must not wait behind the rest looks for itself; or else what has been
+  // accepted would starve behind what is going to be refused (J. Mogul, K. Ramakrishnan: Eliminating Receive Livelock
+  // in an Interrupt-Driven Kernel, 1997).
+  if (has_backlog_) look_ahead();
+  has_backlog_ = ring_->deliver(kEventsPerTurn) == kEventsPerTurn;
   // 3. Messages before timers: a message may bring the very thing that a timer is about to give up on.
   mailbox_.drain();
   timers_.advance(clock_.now_ns());
@@ -49,6 +60,14 @@ void Loop::turn() {
   // 5. Everything gathered is sent once, to the database before the network.
   run_flushers();
   counters_.turn_ns.observe(static_cast<uint64_t>(clock_.read_ns() - clock_.now_ns()));
+}
+
+void Loop::look_ahead() {
+  for (LookAhead* one = lookers_.front(); one != nullptr;) {
+    LookAhead* next = lookers_.next(*one);
+    one->look();
+    one = next;
+  }
 }
 
 void Loop::run_ready() {
@@ -68,7 +87,7 @@ void Loop::run_flushers() {
 }
 
 int64_t Loop::wait_ns() const {
-  if (keep_turning_ || !ready_.empty() || !flushers_[0].empty() || !flushers_[1].empty()) return 0;
+  if (keep_turning_ || has_backlog_ || !ready_.empty() || !flushers_[0].empty() || !flushers_[1].empty()) return 0;
   return timers_.until_next_ns(clock_.now_ns());
 }
 

@@ -40,6 +40,19 @@ class Flusher : public ListNode<FlushListTag> {
   ~Flusher() = default;
 };
 
+struct LookAheadListTag;
+
+// Something whose event is worth more than those queued before it: while there are more events than a turn deals with,
+// it is asked each turn to look for itself, without waiting for its event (which still comes). Leaves the list by
+// unlink(); look() may unlink the object it is called on and no other.
+class LookAhead : public ListNode<LookAheadListTag> {
+ public:
+  virtual void look() = 0;
+
+ protected:
+  ~LookAhead() = default;
+};
+
 // The database goes first: PostgreSQL then works while the answers of earlier batches are written to the sockets.
 enum class FlushStage : uint8_t { kDatabase, kNetwork };
 
@@ -68,6 +81,11 @@ class Loop {
   // Has `flusher` flushed at the end of this turn; asking twice is asking once.
   void flush_soon(Flusher& flusher, FlushStage stage) {
     if (!flusher.is_linked()) flushers_[static_cast<size_t>(stage)].push_back(flusher);
+  }
+
+  // Until it is unlinked.
+  void look_ahead_for(LookAhead& looker) {
+    if (!looker.is_linked()) lookers_.push_back(looker);
   }
 
   // Runs `message` on the loop's thread. Any thread.
@@ -106,6 +124,7 @@ class Loop {
     Loop& loop_;
   };
 
+  void look_ahead();
   void run_ready();
   void run_flushers();
   int64_t wait_ns() const;
@@ -118,6 +137,8 @@ class Loop {
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;  // the half of the double buffer that is being resumed
   IntrusiveList<Flusher, FlushListTag> flushers_[2];
+  IntrusiveList<LookAhead, LookAheadListTag> lookers_;
+  bool has_backlog_ = false;  // the last turn left events undelivered
   bool keep_turning_ = false;
   bool stopping_ = false;
   LoopCounters counters_;

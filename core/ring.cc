@@ -134,17 +134,20 @@ class UringRing final : public Ring {
     if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) ++overflows_;
   }
 
-  size_t deliver() override {
+  size_t deliver(size_t most) override {
     size_t events = 0;
     io_uring_cqe* cqe = nullptr;
-    while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
+    while (events < most && io_uring_peek_cqe(&ring_, &cqe) == 0) {
       handle(*cqe);
       ++events;
     }
     return events;
   }
 
-  uint32_t buffer_count() const override { return buffer_count_; }
+  uint32_t free_buffers() const override {
+    const unsigned waiting = io_uring_cq_ready(&ring_);  // each may hold one
+    return waiting < buffer_count_ ? buffer_count_ - waiting : 0;
+  }
   uint64_t overflows() const override { return overflows_; }
 
  private:

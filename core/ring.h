@@ -53,11 +53,11 @@ class Ring {
   // limit). Calls nobody back: the caller can read its clock in between.
   virtual void submit_and_wait(int64_t timeout_ns) = 0;
 
-  // Calls on_completion for all events that are there. Returns their number.
-  virtual size_t deliver() = 0;
+  // Calls on_completion for the events that are there, oldest first, `most` of them at most. Returns their number.
+  virtual size_t deliver(size_t most) = 0;
 
-  // Receive buffers not held by the kernel's completions right now: all of them between two calls of submit_and_wait.
-  virtual uint32_t buffer_count() const = 0;
+  // Receive buffers that no event holds which is still to be delivered.
+  virtual uint32_t free_buffers() const = 0;
   // Times that the completion queue overflowed its memory (the kernel kept the events aside; multishots ended). Any
   // thread.
   virtual uint64_t overflows() const = 0;

@@ -12,6 +12,7 @@ PgConnection::PgConnection(Loop& loop, Owner& owner, DatabaseCounters& counters)
       counters_(counters),
       readable_(*this, POLLIN),
       writable_(*this, POLLOUT),
+      impatience_(*this),
       deadline_(*this) {}
 
 PgConnection::~PgConnection() { CHECK(handle_ == nullptr, "a connection is closed before it is destroyed"); }
@@ -80,6 +81,7 @@ bool PgConnection::begin_sync(int64_t timeout_ns) {
     return false;
   }
   loop_.timers().arm(deadline_, loop_.clock().now_ns() + timeout_ns);
+  loop_.look_ahead_for(impatience_);
   flush();
   // When that failed, the waiter has been scheduled with the loss.
   return true;
@@ -171,6 +173,7 @@ void PgConnection::finish_exchange() {
   in_exchange_ = false;
   --counters_.busy;
   loop_.timers().disarm(deadline_);
+  impatience_.unlink();
   if (waiting_) loop_.resume_soon(std::exchange(waiting_, nullptr));
 }
 

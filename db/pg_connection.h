@@ -107,6 +107,14 @@ class PgConnection {
     PgConnection& connection_;
     const uint32_t events_;
   };
+  class Impatience final : public LookAhead {
+   public:
+    explicit Impatience(PgConnection& connection) : connection_(connection) {}
+    void look() override { connection_.on_readable(); }
+
+   private:
+    PgConnection& connection_;
+  };
   class Deadline final : public Timer {
    public:
     explicit Deadline(PgConnection& connection) : connection_(connection) {}
@@ -151,6 +159,7 @@ class PgConnection {
 
   SocketPoll readable_;
   SocketPoll writable_;
+  Impatience impatience_;
   Deadline deadline_;
 };
 

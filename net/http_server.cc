@@ -125,11 +125,11 @@ void HttpServer::continue_handshakes() {
   }
 }
 
-// All buffers are back with the kernel at this point of the turn. Only as many receives are armed again as there are
-// buffers: the rest would find none and come straight back. An idle connection takes a place without taking a buffer,
-// so several turns may pass until everybody has been armed.
+// Only as many receives are armed again as there are buffers: the rest would find none and come straight back. An idle
+// connection takes a place without taking a buffer, so several turns may pass until everybody has been armed.
 void HttpServer::rearm_starved() {
-  for (uint32_t armed = 0; armed < loop_.ring().buffer_count(); ++armed) {
+  const uint32_t free = loop_.ring().free_buffers();
+  for (uint32_t armed = 0; armed < free; ++armed) {
     Connection* connection = starved_.pop_front();
     if (connection == nullptr) return;
     connection->rearm_receive();

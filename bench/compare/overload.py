@@ -4,6 +4,9 @@
 First the peak is looked for (the most 200s a second of an open loop at rising rates), then rounds of rates from a quarter
 to three times that peak are run, each round in another order, on one service with default settings but for the rate
 limits. Prints medians, and draws the curve with --svg FILE.
+
+The database has the last CPU for itself, as if on a machine of its own; the service and the generator share the first.
+On the same CPUs the generator would take from the database what it offers in excess, and the figure would be about that.
 """
 import argparse
 import json
@@ -24,7 +27,7 @@ FRACTIONS = [0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0]
 
 def offer(bench, rate, seconds, connections, seed):
     done = subprocess.run(
-        ["nice", "-n", "-5", OPEN_LOOP, "--port", re.search(r":(\d+)$", bench.url)[1], "--token", bench.token,
+        [OPEN_LOOP, "--port", re.search(r":(\d+)$", bench.url)[1], "--token", bench.token,
          "--rate", str(rate), "--seconds", str(seconds), "--connections", str(connections), "--seed", str(seed),
          "--accounts-first", str(FIRST_ACCOUNT), "--accounts", str(bench.options.accounts)],
         check=True, capture_output=True, text=True)
@@ -98,7 +101,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * options.connections + 1000), hard))
     bench = Bench(options)
     try:
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[-1]})
         bench.start_database()
+        os.sched_setaffinity(0, {cpus[0]})
         bench.start_service()
         offer(bench, options.rate_from, 2, options.connections, 0)  # warms up
         peak = find_peak(bench, options)

@@ -96,6 +96,45 @@ TEST_F(LoopTest, AReceiveThatFindsNoBufferSaysSoAndGoesOnLater) {
   turn_until(loop, [&] { return !receive.in_flight(); });
 }
 
+TEST_F(LoopTest, WhoLooksAheadNeedNotWaitBehindALongQueueOfEvents) {
+  Loop loop(make_ring(), clock_);
+  constexpr size_t kEvents = 1000;
+  size_t delivered = 0;
+  std::vector<std::unique_ptr<Recorder>> polls;
+  for (size_t i = 0; i < kEvents; ++i) {
+    polls.push_back(std::make_unique<Recorder>([&](const CompletionEvent&) { ++delivered; }));
+    loop.ring().poll(pair_[0], POLLOUT, *polls.back());  // writable, hence ready at once
+  }
+  struct Looker final : LookAhead {
+    explicit Looker(const size_t& count) : delivered(count) {}
+    void look() override {
+      seen.push_back(delivered);
+      if (seen.size() == 2) unlink();
+    }
+    const size_t& delivered;
+    std::vector<size_t> seen;
+  } looker(delivered);
+  loop.look_ahead_for(looker);
+  loop.turn();
+  const size_t first_turn = delivered;
+  EXPECT_GT(first_turn, 0u);
+  EXPECT_LT(first_turn, kEvents) << "a turn takes some";
+  EXPECT_TRUE(looker.seen.empty()) << "nothing had been left over before";
+  turn_until(loop, [&] { return delivered == kEvents; });
+  ASSERT_EQ(looker.seen.size(), 2u) << "not asked again once it has left";
+  EXPECT_EQ(looker.seen[0], first_turn);
+  EXPECT_LT(looker.seen[1], kEvents);
+  loop.look_ahead_for(looker);
+  send_text("x");
+  Recorder receive;
+  loop.ring().receive(pair_[0], receive);
+  turn_until(loop, [&] { return receive.text == "x"; });
+  EXPECT_EQ(looker.seen.size(), 2u) << "events come fast enough by themselves";
+  looker.unlink();
+  loop.ring().cancel(receive);
+  turn_until(loop, [&] { return !receive.in_flight(); });
+}
+
 TEST_F(LoopTest, CancelEndsARequestAndItsEventStillComes) {
   Loop loop(make_ring(), clock_);
   Recorder receive, poll;

@@ -90,12 +90,12 @@ class SimulatedRing final : public Ring {
     if (wait_ns > 0) clock_.advance_ns(wait_ns);
   }
 
-  size_t deliver() override {
+  size_t deliver(size_t) override {
     for (Completion* completion : std::exchange(cancelled_, {})) complete(*completion, {.result = -ECANCELED});
     return events_.run_due();
   }
 
-  uint32_t buffer_count() const override { return 0; }
+  uint32_t free_buffers() const override { return 0; }
   uint64_t overflows() const override { return 0; }
 
  private:
