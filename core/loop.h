@@ -42,9 +42,9 @@ class Flusher : public ListNode<FlushListTag> {
 
 struct LookAheadListTag;
 
-// Something whose event is worth more than those queued before it: while there are more events than a turn deals with,
-// it is asked each turn to look for itself, without waiting for its event (which still comes). Leaves the list by
-// unlink(); look() may unlink the object it is called on and no other.
+// Something whose event is worth more than those queued before it: while there are more events than a turn brings, it
+// is asked each turn to look for itself, without waiting for its event (which still comes). Leaves the list by unlink();
+// look() may unlink the object it is called on and no other.
 class LookAhead : public ListNode<LookAheadListTag> {
  public:
   virtual void look() = 0;
@@ -138,6 +138,7 @@ class Loop {
   std::vector<std::coroutine_handle<>> running_;  // the half of the double buffer that is being resumed
   IntrusiveList<Flusher, FlushListTag> flushers_[2];
   IntrusiveList<LookAhead, LookAheadListTag> lookers_;
+  bool is_busy_ = false;      // the last turn may have left events in the kernel
   bool has_backlog_ = false;  // the last turn left events undelivered
   bool keep_turning_ = false;
   bool stopping_ = false;

@@ -124,6 +124,8 @@ TEST_F(LoopTest, WhoLooksAheadNeedNotWaitBehindALongQueueOfEvents) {
   ASSERT_EQ(looker.seen.size(), 2u) << "not asked again once it has left";
   EXPECT_EQ(looker.seen[0], first_turn);
   EXPECT_LT(looker.seen[1], kEvents);
+  loop.keep_turning();
+  loop.turn();  // with nothing to deliver
   loop.look_ahead_for(looker);
   send_text("x");
   Recorder receive;
