@@ -84,11 +84,11 @@ class ScriptedRing final : public Ring {
     for (Armed& armed : armed_) armed.cancelled = armed.cancelled || armed.completion == &completion;
   }
   void submit_and_wait(int64_t) override {}
-  uint32_t buffer_count() const override { return 2; }
+  uint32_t free_buffers() const override { return 2; }
   uint64_t overflows() const override { return 0; }
 
   // One event for everything that was cancelled; else nothing by itself.
-  size_t deliver() override {
+  size_t deliver(size_t) override {
     size_t events = 0;
     while (true) {
       const auto cancelled = std::ranges::find_if(armed_, &Armed::cancelled);
