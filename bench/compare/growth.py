@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--deep", type=int, default=200_000, help="further rows of the first account")
     parser.add_argument("--workload", choices=["deposits", "mixed"], default="deposits")
+    parser.add_argument("--wait", action="store_true", help="wait for Enter when the data are there")
     parser.add_argument("--postgres", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--service", nargs="*", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
@@ -98,6 +99,8 @@ def main():
             bench.start_service()
             sides[name] = {"url": bench.url, "token": bench.token, "env": env, "process": bench.service, "conninfo": conninfo}
         run("psql", admin, "-qXc", "CHECKPOINT")
+        if options.wait:
+            input("the data are there; Enter goes on")
 
         def use(name):
             bench.url, bench.token, bench.env = sides[name]["url"], sides[name]["token"], sides[name]["env"]
@@ -118,6 +121,7 @@ def main():
         print(f"median of {options.rounds}: grown against empty {statistics.median(ratios):.2f}")
 
         use("grown")
+        run("psql", admin, "-qXc", "CHECKPOINT")  # what the rounds left to be written is not the pages' matter
         for what, first, accounts, query, connections in (
                 ("a random account's first page", FIRST_ACCOUNT + 1, imported - 1, "limit=50", 1),
                 ("a random account's first page", FIRST_ACCOUNT + 1, imported - 1, "limit=50", 16),
