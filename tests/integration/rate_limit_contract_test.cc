@@ -272,6 +272,14 @@ TEST_F(RateLimits, BySubjectTheAddressCountsUntilTheTokenIsKnown) {
   EXPECT_EQ(left_for(second, "192.0.2.64"), 1);
 }
 
+TEST_F(RateLimits, AreToldWithWhatTheServiceCannotDoToo) {
+  ServiceProcess service(bank().settings_with({{"DATABASE_URL", "host=/nonexistent"}}),
+                         ServiceProcess::Options{.wait_for_readiness = false});
+  const HttpResponse response = ApiClient(service.port(), customer()).post(kDeposits, deposit(), from("192.0.2.70"));
+  EXPECT_TRUE(is_problem(response, 503, "SERVICE_UNAVAILABLE"));
+  EXPECT_TRUE(tells(response, "deposits", 50, 49));
+}
+
 TEST_F(RateLimits, CanBeSwitchedOff) {
   ServiceProcess service(bank().settings_with({{"RATE_LIMIT_ENABLED", "false"}, {"RATE_LIMIT_DEPOSITS", "1/day"}}));
   ApiClient client(service.port(), customer());
