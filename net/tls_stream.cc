@@ -88,9 +88,9 @@ TlsStream::Status TlsStream::receive(std::span<const char> received, ByteBuffer&
   }
 }
 
-// BoringSSL holds tickets of TLS 1.3 back until something is written. A client that keeps Nagle's algorithm on sends its
-// first request only when its last message has been acknowledged, and the kernel waits 40 ms with that unless there is
-// something to send. When the request has come along already, the tickets go with its answer.
+// BoringSSL holds tickets of TLS 1.3 back until something is written. A client that keeps Nagle's algorithm on sends
+// its first request only when its last message has been acknowledged, and the kernel waits 40 ms with that unless there
+// is something to send. When the request has come along already, the tickets go with its answer.
 void TlsStream::send_tickets() {
   SSL_write(ssl_.get(), "", 0);
   ERR_clear_error();
