@@ -112,6 +112,18 @@ class UringRing final : public Ring {
     io_uring_sqe_set_data(sqe, &completion);
   }
 
+  void connect(int socket, const sockaddr* address, uint32_t length, Completion& completion) override {
+    io_uring_sqe* sqe = next_sqe(completion);
+    io_uring_prep_connect(sqe, socket, address, length);
+    io_uring_sqe_set_data(sqe, &completion);
+  }
+
+  void receive_into(int socket, std::span<char> bytes, Completion& completion) override {
+    io_uring_sqe* sqe = next_sqe(completion);
+    io_uring_prep_recv(sqe, socket, bytes.data(), bytes.size(), 0);
+    io_uring_sqe_set_data(sqe, &completion);
+  }
+
   void poll(int descriptor, uint32_t events, Completion& completion) override {
     io_uring_sqe* sqe = next_sqe(completion);
     io_uring_prep_poll_add(sqe, descriptor, events);

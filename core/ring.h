@@ -14,6 +14,8 @@
 #include "core/completion.h"
 #include "core/error.h"
 
+struct sockaddr;
+
 namespace txn {
 
 struct RingOptions {
@@ -41,6 +43,14 @@ class Ring {
   // Sends `bytes`, which must stay valid until the event. A short count is possible and not an error. At most one
   // send may be in flight on a socket, or the kernel may reorder them.
   virtual void send(int socket, std::span<const char> bytes, Completion& completion) = 0;
+
+  // Connects `socket` to `address`, whose `length` bytes must stay valid until the event; result 0 or the negative
+  // errno of connect(2). For sockets without O_NONBLOCK: it is the ring that does not block.
+  virtual void connect(int socket, const sockaddr* address, uint32_t length, Completion& completion) = 0;
+
+  // One receive into the caller's memory, which must stay valid until the event: for the few sockets that a worker
+  // opens itself, where a provided buffer would be one less for clients. Result 0 is the peer's end of stream.
+  virtual void receive_into(int socket, std::span<char> bytes, Completion& completion) = 0;
 
   // One-shot level-triggered poll for POLLIN, POLLOUT ...; the event's result is the set of ready conditions.
   virtual void poll(int descriptor, uint32_t events, Completion& completion) = 0;

@@ -74,6 +74,8 @@ class SimulatedRing final : public Ring {
   void accept(int, Completion&) override { CHECK(false, "the simulation has no sockets"); }
   void receive(int, Completion&) override { CHECK(false, "the simulation has no sockets"); }
   void send(int, std::span<const char>, Completion&) override { CHECK(false, "the simulation has no sockets"); }
+  void connect(int, const sockaddr*, uint32_t, Completion&) override { CHECK(false, "the simulation has no sockets"); }
+  void receive_into(int, std::span<char>, Completion&) override { CHECK(false, "the simulation has no sockets"); }
   // The loop's mailbox, which stays silent.
   void poll(int, uint32_t, Completion& completion) override { mark_submitted(completion); }
   void cancel(Completion& completion) override {
