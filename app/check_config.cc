@@ -10,6 +10,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "app/accounts_service.h"
 #include "app/commands.h"
 #include "app/rate_limit.h"
 #include "app/tls_reload.h"
@@ -109,6 +110,10 @@ void check_settings(const Settings& settings, Findings& findings) {
       !settings.database_host.empty() || !settings.database_user.empty() || !settings.database_password.empty();
   if (!settings.database_url.empty() && has_parts) {
     findings.warning("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
+  }
+  if (const auto& accounts = settings.account_service) {
+    findings.ok(concat("ACCOUNT_SERVICE_URL: /health asks ", accounts->host, " port ", accounts->port, " for ",
+                       accounts->target.empty() ? kAccountsDefaultTarget : accounts->target));
   }
   if (!settings.rate_limit_enabled) findings.warning("RATE_LIMIT_ENABLED: false, requests are not limited");
   for (const Cidr& network : settings.trusted_proxies) {

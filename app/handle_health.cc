@@ -1,4 +1,4 @@
-// GET /health, /livez, /readyz: no token, and no question to the database of their own.
+// GET /health, /livez, /readyz: no token, and no question of their own to the database or the accounts service.
 #include "app/respond.h"
 #include "app/routes.h"
 #include "core/json_writer.h"
@@ -19,17 +19,21 @@ bool is_verbose(std::string_view text) {
 }  // namespace
 
 Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch, Principal) {
+  const AccountsState::Reading accounts = co_await context.health.accounts_service();
   const bool database_up = context.health.is_database_up();
+  const bool accounts_up = accounts.verdict == AccountsState::Verdict::kHealthy ||
+                           accounts.verdict == AccountsState::Verdict::kNotConfigured;
   std::string& out = context.scratch;
-  out = database_up ? R"({"status":"healthy","timestamp":)" : R"({"status":"degraded","timestamp":)";
+  out = database_up && accounts_up ? R"({"status":"healthy","timestamp":)" : R"({"status":"degraded","timestamp":)";
   append_json_timestamp(out, context.clock.wall_us());
   out += R"(,"components":{"database":)";
   out += database_up ? R"("healthy")" : R"("unhealthy: no answer from the database")";
-  out += R"(,"accounts_service":"not configured","version":)";
+  out += R"(,"accounts_service":)";
+  append_json_string(out, describe(accounts));
+  out += R"(,"version":)";
   append_json_string(out, version());
   out += "}}";
   respond_json(exchange, out);
-  co_return;
 }
 
 Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch, Principal) {
@@ -49,6 +53,8 @@ Task<void> handle_readyz(Context& context, Exchange& exchange, RouteMatch, Princ
   if (is_verbose(exchange.request().query)) {
     out += R"(,"checks":{"loop":"ok","database":)";
     out += database_up ? R"("ok")" : R"("away")";
+    out += R"(,"started":)";
+    out += context.health.has_started() ? "true" : "false";
     out += R"(,"draining":)";
     out += draining ? "true" : "false";
     out += '}';

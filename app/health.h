@@ -1,11 +1,13 @@
-// Whether the database answers, found out by asking it once a second from each worker, so that probes read a value and
-// cannot become load.
+// Whether the database answers, found out by asking it once a second from each worker, and what is known of the
+// accounts service, so that probes read a value and cannot become load.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
+#include "app/accounts_service.h"
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/pause.h"
 #include "core/task.h"
 #include "db/ledger.h"
@@ -17,10 +19,21 @@ namespace txn {
 // the next request may come to any of them.
 using StartingWorkers = std::atomic<int>;
 
+// What one worker knows of the database.
+struct HealthCounters {
+  Counter database_questions;
+  Counter database_failures;   // answered with an error, or not at all
+  Gauge database_ok;           // 1: the last one was answered, and a lane is connected
+  Gauge database_answered_ns;  // CLOCK_MONOTONIC of the last answer
+
+  // Any thread.
+  bool is_database_up(int64_t now_ns) const;
+};
+
 class Health {
  public:
-  Health(Loop& loop, Ledger& ledger, Reader& reader, StartingWorkers& starting)
-      : loop_(loop), pause_(loop), ledger_(ledger), reader_(reader), starting_(starting) {}
+  Health(Loop& loop, Ledger& ledger, Reader& reader, const AccountsState& accounts, StartingWorkers& starting)
+      : loop_(loop), pause_(loop), ledger_(ledger), reader_(reader), accounts_(accounts), starting_(starting) {}
 
   // Asks until stop().
   void start(Scope& scope) { scope.spawn(run()); }
@@ -29,11 +42,21 @@ class Health {
   // The database has answered a question lately, and a lane is connected to it.
   bool is_database_up() const;
 
-  // The above, and every worker has come this far.
-  bool is_ready() const { return is_database_up() && starting_.load() == 0; }
+  // Every worker has come this far.
+  bool has_started() const { return starting_.load() == 0; }
+
+  // The database is up and every worker has started. The accounts service has no part in it: no request needs it, so
+  // taking replicas out of service for its sake would turn its outage into ours.
+  bool is_ready() const { return is_database_up() && has_started(); }
+
+  // What came of the last question to the accounts service. Waits for the first answer, which cannot take longer than
+  // kAccountsTimeoutNs; after that there always is one.
+  Task<AccountsState::Reading> accounts_service() const;
 
   void set_draining() { draining_ = true; }
   bool is_draining() const { return draining_; }
+
+  const HealthCounters& counters() const { return counters_; }
 
  private:
   Task<void> run();
@@ -42,11 +65,11 @@ class Health {
   Pause pause_;
   Ledger& ledger_;
   Reader& reader_;
+  const AccountsState& accounts_;
   StartingWorkers& starting_;
   bool started_ = false;
   bool draining_ = false;
-  bool last_ping_ok_ = false;
-  int64_t last_answer_ns_ = 0;
+  HealthCounters counters_;
 };
 
 }  // namespace txn

@@ -268,6 +268,33 @@ void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
              "New keys of tokens that could not be used; the old ones stayed.", keys.failed);
 }
 
+void write_dependencies(Page& page, std::span<const WorkerMetrics* const> workers, const AccountsState& accounts) {
+  const SystemClock clock;
+  const bool database_up = !workers.empty() && std::ranges::all_of(workers, [&](const WorkerMetrics* worker) {
+    return worker->health->is_database_up(clock.now_ns());
+  });
+  page.value("database_up", MetricType::kGauge, "1 when every worker has had an answer from the database lately.",
+             database_up ? 1 : 0);
+  page.counter("database_checks_total", "Questions to the database whether it is there.",
+               [](const WorkerMetrics& worker) { return worker.health->database_questions.value(); });
+  page.counter("database_check_failures_total", "Those that it did not answer, or with an error.",
+               [](const WorkerMetrics& worker) { return worker.health->database_failures.value(); });
+
+  // Without ACCOUNT_SERVICE_URL these have no value: away and not wanted are not the same.
+  const AccountsState::Counters counters = accounts.counters();
+  const bool accounts_up = accounts.read(clock.now_ns()).verdict == AccountsState::Verdict::kHealthy;
+  const auto write = [&](std::string_view name, MetricType type, std::string_view help, uint64_t value) {
+    page.writer().family(name, type, help);
+    if (counters.configured) page.writer().sample({}, value);
+  };
+  write("accounts_service_up", MetricType::kGauge, "1 when the accounts service answered the last question with 2xx.",
+        accounts_up ? 1 : 0);
+  write("accounts_service_checks_total", MetricType::kCounter, "Questions to the accounts service how it is.",
+        counters.questions);
+  write("accounts_service_check_failures_total", MetricType::kCounter, "Those that did not find it healthy.",
+        counters.failures);
+}
+
 void write_process(Page& page, const Settings& settings, int64_t start_us) {
   page.histogram("event_loop_turn_duration_seconds", "Time at work in a turn of an event loop, its wait left out.",
                  kNanoDecimals, [](const WorkerMetrics& worker) -> const auto& { return worker.loop->turn_ns; });
@@ -298,8 +325,9 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
 
 }  // namespace
 
-MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys)
-    : settings_(settings), token_keys_(token_keys), start_us_(process_start_us()) {}
+MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys,
+                         const AccountsState& accounts)
+    : settings_(settings), token_keys_(token_keys), accounts_(accounts), start_us_(process_start_us()) {}
 
 MetricsPage::Registration::Registration(MetricsPage& page, const WorkerMetrics& worker) : page_(page), worker_(worker) {
   const std::lock_guard lock(page_.mutex_);
@@ -321,6 +349,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_limits(page);
   write_database(page, settings_);
   write_tokens(page, token_keys_);
+  write_dependencies(page, workers_, accounts_);
   write_process(page, settings_, start_us_);
   page.writer().finish();
 }

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "app/accounts_service.h"
+#include "app/health.h"
 #include "app/rate_limit.h"
 #include "app/service_counters.h"
 #include "app/token.h"
@@ -39,12 +41,13 @@ struct WorkerMetrics {
   const TokenCounters* tokens;
   const RateLimitCounters* limits;
   const RedisCounters* redis;  // nullptr: rate limits are counted in memory
+  const HealthCounters* health;
 };
 
 class MetricsPage {
  public:
-  // Both must outlive the page.
-  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys);
+  // All of them must outlive the page.
+  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const AccountsState& accounts);
 
   // A worker's numbers are on the page from here on until this is destroyed, which waits for a page being written.
   class Registration {
@@ -66,6 +69,7 @@ class MetricsPage {
  private:
   const Settings& settings_;
   const TokenKeySourceCounters& token_keys_;
+  const AccountsState& accounts_;
   const int64_t start_us_;
   mutable std::mutex mutex_;
   std::vector<const WorkerMetrics*> workers_;  // guarded by mutex_

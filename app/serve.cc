@@ -150,7 +150,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
   std::optional<RedisConnector> redis;
   if (limits && settings.rate_limit_redis) redis.emplace(rate_limit_redis_options(*settings.rate_limit_redis));
-  MetricsPage metrics_page(settings, key_source.counters());
+  AccountsState accounts(settings.account_service.has_value());
+  MetricsPage metrics_page(settings, key_source.counters(), accounts);
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   std::unique_ptr<OtlpExporter> traces;
   if (settings.otlp_endpoint)
@@ -165,7 +166,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                 .tls = *tls_context,
                 .traces = traces.get(),
                 .workers_serving = settings.workers,
-                .workers_starting = settings.workers};
+                .workers_starting = settings.workers,
+                .accounts = accounts};
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::future<Result<void>>> ready;
   for (int i = 0; i < settings.workers; ++i) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <coroutine>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -108,7 +109,7 @@ class Worker::Parts {
                       shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
-        health_(loop_, ledger_, reader_, shared.workers_starting),
+        health_(loop_, ledger_, reader_, shared.accounts, shared.workers_starting),
         key_expiry_(loop_, reader_),
         counters_(routes().size()),
         context_{.settings = shared.settings,
@@ -136,8 +137,12 @@ class Worker::Parts {
                                                .reader = &reader_.counters(),
                                                .tokens = &tokens_->counters(),
                                                .limits = &limits_.counters(),
-                                               .redis = redis_ ? &redis_->counters() : nullptr}) {
+                                               .redis = redis_ ? &redis_->counters() : nullptr,
+                                               .health = &health_.counters()}) {
     server_.set_tls(shared.tls);
+    // One worker asks for the process.
+    if (index_ == 0 && shared.settings.account_service)
+      accounts_probe_.emplace(loop_, *shared.settings.account_service, shared.accounts);
   }
 
   Loop& loop() { return loop_; }
@@ -185,6 +190,7 @@ class Worker::Parts {
     reader_.start(background_);
     health_.start(background_);
     if (index_ == 0) key_expiry_.start(background_);
+    if (accounts_probe_) accounts_probe_->start(background_);
     if (redis_) {
       redis_->start(background_);
       // The first requests had better be counted where the others are.
@@ -206,6 +212,7 @@ class Worker::Parts {
     // waits for a connection that it has no use for.
     health_.stop();
     key_expiry_.stop();
+    if (accounts_probe_) accounts_probe_->stop();
     ledger_.stop();
     reader_.stop();
     if (redis_) redis_->stop();
@@ -233,6 +240,7 @@ class Worker::Parts {
   DatabaseCounters database_counters_;
   Ledger ledger_;
   Reader reader_;
+  std::optional<AccountsProbe> accounts_probe_;
   Health health_;
   KeyExpiry key_expiry_;
   ServiceCounters counters_;

@@ -33,6 +33,7 @@ struct Shared {
   OtlpExporter* traces;                   // nullptr: requests are not traced
   std::atomic<int> workers_serving;       // those that still have clients or operations under way
   StartingWorkers workers_starting;
+  AccountsState& accounts;
 };
 
 class Worker {

@@ -107,13 +107,6 @@ bool take_http_scheme(std::string_view& url) {
   return false;
 }
 
-bool is_http_url(std::string_view url) {
-  if (!take_http_scheme(url)) return false;
-  const size_t path = std::min(url.find('/'), url.size());
-  const auto is_plain = [](unsigned char c) { return c > 0x20 && c < 0x7f; };
-  return parse_host_and_port(url.substr(0, path)).has_value() && std::ranges::all_of(url.substr(path), is_plain);
-}
-
 bool is_origin(std::string_view origin) { return take_http_scheme(origin) && parse_host_and_port(origin).has_value(); }
 
 // --- The table -----------------------------------------------------------------------------------------------------
@@ -311,8 +304,9 @@ bool apply_log_max_bytes(Settings& settings, std::string_view value) {
 }
 
 bool apply_account_service_url(Settings& settings, std::string_view value) {
-  if (!value.empty() && !is_http_url(value)) return false;
-  settings.account_service_url = value;
+  auto url = parse_http_url(value);
+  if (!url && !value.empty()) return false;
+  settings.account_service = std::move(url);
   return true;
 }
 
@@ -410,7 +404,8 @@ std::vector<Row> make_table() {
       custom("TRACE_SAMPLE_RATIO", "0.1", "a number from 0 to 1 with at most six decimals",
              "share of traces recorded among those that begin here", apply_trace_sample_ratio),
 
-      custom("ACCOUNT_SERVICE_URL", "", "an http:// or https:// URL", "accounts service that /health reports on",
+      custom("ACCOUNT_SERVICE_URL", "", "an http:// URL (https:// cannot be asked)",
+             "accounts service that /health asks and reports on; without a path its /health",
              apply_account_service_url),
       custom("CORS_ALLOWED_ORIGINS", "", "a comma-separated list of origins like https://bank.example, or *",
              "origins whose pages may call the service", apply_cors_allowed_origins),

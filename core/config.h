@@ -119,7 +119,7 @@ struct Settings {
   std::optional<HttpUrl> otlp_endpoint;  // unset: no traces are exported
   int64_t trace_sample_per_million = 100'000;
 
-  std::string account_service_url;
+  std::optional<HttpUrl> account_service;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
   std::chrono::milliseconds drain_timeout{25'000};
 };
@@ -178,6 +178,7 @@ std::string database_conninfo(const Settings& settings);
 std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text);          // "20/hour"
 std::optional<Cidr> parse_cidr(std::string_view text);                           // "10.0.0.0/8", "::1"
 std::optional<RedisAddress> parse_redis_url(std::string_view text);              // "redis://cache:6379/0"
+std::optional<HttpUrl> parse_http_url(std::string_view text);                    // "http://accounts:8001/health"
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);  // "30", "30s", "500ms"
 std::optional<HttpUrl> parse_http_url(std::string_view text);                    // "http://accounts:8001/health"
 std::optional<int64_t> parse_ratio(std::string_view text);                       // "0.1" as 100000 millionths

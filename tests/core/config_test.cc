@@ -253,7 +253,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"},
                     Case{"TRACE_SAMPLE_RATIO", "1"}, Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
                     Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
-                    Case{"ACCOUNT_SERVICE_URL", "https://[::1]:8001/health"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
                     Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"}));
 
@@ -276,6 +276,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ACCESS_LOG", "sample"}, Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"},
                     Case{"ACCOUNT_SERVICE_URL", "accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"},
                     Case{"ACCOUNT_SERVICE_URL", "http://a b/"}, Case{"ACCOUNT_SERVICE_URL", "http://a:0"},
+                    Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
                     Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
                     Case{"DRAIN_TIMEOUT", "31"}, Case{"JWT_LEEWAY", "-1"}));
@@ -326,6 +328,16 @@ TEST(Parsers, AccessLog) {
   EXPECT_EQ(parse_access_log("sample:100"), (AccessLog{AccessLog::Kind::kSample, 100}));
   for (const char* text : {"", "sample:", "sample:-1", "sample:1000001", "sample:1:2", "samples:1", "all "})
     EXPECT_EQ(parse_access_log(text), std::nullopt) << text;
+}
+
+TEST(Parsers, HttpUrl) {
+  EXPECT_EQ(parse_http_url("http://accounts"), (HttpUrl{"accounts", 80, ""}));
+  EXPECT_EQ(parse_http_url("http://accounts:8001/"), (HttpUrl{"accounts", 8001, ""}));
+  EXPECT_EQ(parse_http_url("http://[::1]:8001/ready?deep=1"), (HttpUrl{"::1", 8001, "/ready?deep=1"}));
+  EXPECT_EQ(parse_http_url("http://10.0.0.1?deep"), (HttpUrl{"10.0.0.1", 80, "/?deep"}));
+  EXPECT_EQ(parse_http_url("https://accounts"), std::nullopt);
+  EXPECT_EQ(parse_http_url("http://"), std::nullopt);
+  EXPECT_EQ(parse_http_url("http://a/\r\nX: y"), std::nullopt);
 }
 
 TEST(Parsers, RateLimit) {

@@ -79,6 +79,8 @@ class ScriptedRing final : public Ring {
     CHECK(find(Kind::kSend, socket) == nullptr, "one send at a time on a socket");
     arm(Kind::kSend, socket, bytes, completion);
   }
+  void connect(int, const sockaddr*, uint32_t, Completion&) override { CHECK(false, "servers do not connect"); }
+  void receive_into(int, std::span<char>, Completion&) override { CHECK(false, "servers receive into the ring"); }
   void poll(int, uint32_t, Completion& completion) override { arm(Kind::kPoll, -1, {}, completion); }
   void cancel(Completion& completion) override {
     for (Armed& armed : armed_) armed.cancelled = armed.cancelled || armed.completion == &completion;
