@@ -16,6 +16,10 @@ certificate:  ## Makes a certificate for https://localhost under build/tls
 	@$(DEPENDENCIES) --run
 	@deploy/dev/certificate.sh
 
+monitor:  ## Prometheus with alerts and a dashboard on the running service, until Ctrl-C: TARGET=localhost:8002 PORT=9090
+	@$(DEPENDENCIES)
+	@PORT=$(or $(PORT),9090) deploy/monitoring/up.sh $(TARGET)
+
 build:  ## Builds build/release/transactions-service
 	@$(DEPENDENCIES) --run
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release

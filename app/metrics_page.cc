@@ -268,6 +268,22 @@ void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
              "New keys of tokens that could not be used; the old ones stayed.", keys.failed);
 }
 
+// Without TLS these have no value.
+void write_tls(Page& page, const TlsReload& tls) {
+  const TlsReload::Counters counters = tls.counters();
+  const auto write = [&](std::string_view name, MetricType type, std::string_view help, uint64_t value) {
+    page.writer().family(name, type, help);
+    if (counters.certificate_not_after > 0) page.writer().sample({}, value);
+  };
+  write("tls_certificate_not_after_timestamp_seconds", MetricType::kGauge,
+        "When the first certificate of the chain served expires, since unix epoch in seconds.",
+        static_cast<uint64_t>(counters.certificate_not_after));
+  write("tls_reloads_total", MetricType::kCounter, "Times that certificate and key were read anew and taken over.",
+        counters.reloads);
+  write("tls_reload_failures_total", MetricType::kCounter,
+        "Times that what was read anew could not be used; the old certificate stayed.", counters.reloads_failed);
+}
+
 void write_dependencies(Page& page, std::span<const WorkerMetrics* const> workers, const AccountsState& accounts) {
   const SystemClock clock;
   const bool database_up = !workers.empty() && std::ranges::all_of(workers, [&](const WorkerMetrics* worker) {
@@ -325,9 +341,9 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
 
 }  // namespace
 
-MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys,
+MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const TlsReload& tls,
                          const AccountsState& accounts)
-    : settings_(settings), token_keys_(token_keys), accounts_(accounts), start_us_(process_start_us()) {}
+    : settings_(settings), token_keys_(token_keys), tls_(tls), accounts_(accounts), start_us_(process_start_us()) {}
 
 MetricsPage::Registration::Registration(MetricsPage& page, const WorkerMetrics& worker) : page_(page), worker_(worker) {
   const std::lock_guard lock(page_.mutex_);
@@ -349,6 +365,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_limits(page);
   write_database(page, settings_);
   write_tokens(page, token_keys_);
+  write_tls(page, tls_);
   write_dependencies(page, workers_, accounts_);
   write_process(page, settings_, start_us_);
   page.writer().finish();

@@ -15,6 +15,7 @@
 #include "app/health.h"
 #include "app/rate_limit.h"
 #include "app/service_counters.h"
+#include "app/tls_reload.h"
 #include "app/token.h"
 #include "app/token_key_source.h"
 #include "core/config.h"
@@ -47,7 +48,8 @@ struct WorkerMetrics {
 class MetricsPage {
  public:
   // All of them must outlive the page.
-  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const AccountsState& accounts);
+  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const TlsReload& tls,
+              const AccountsState& accounts);
 
   // A worker's numbers are on the page from here on until this is destroyed, which waits for a page being written.
   class Registration {
@@ -69,6 +71,7 @@ class MetricsPage {
  private:
   const Settings& settings_;
   const TokenKeySourceCounters& token_keys_;
+  const TlsReload& tls_;
   const AccountsState& accounts_;
   const int64_t start_us_;
   mutable std::mutex mutex_;

@@ -151,7 +151,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   std::optional<RedisConnector> redis;
   if (limits && settings.rate_limit_redis) redis.emplace(rate_limit_redis_options(*settings.rate_limit_redis));
   AccountsState accounts(settings.account_service.has_value());
-  MetricsPage metrics_page(settings, key_source.counters(), accounts);
+  MetricsPage metrics_page(settings, key_source.counters(), tls, accounts);
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   std::unique_ptr<OtlpExporter> traces;
   if (settings.otlp_endpoint)

@@ -180,7 +180,6 @@ std::optional<Cidr> parse_cidr(std::string_view text);                          
 std::optional<RedisAddress> parse_redis_url(std::string_view text);              // "redis://cache:6379/0"
 std::optional<HttpUrl> parse_http_url(std::string_view text);                    // "http://accounts:8001/health"
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);  // "30", "30s", "500ms"
-std::optional<HttpUrl> parse_http_url(std::string_view text);                    // "http://accounts:8001/health"
 std::optional<int64_t> parse_ratio(std::string_view text);                       // "0.1" as 100000 millionths
 std::optional<int64_t> parse_byte_count(std::string_view text);                  // "1048576", "10MiB"
 std::optional<AccessLog> parse_access_log(std::string_view text);                // "errors", "sample:100"
