@@ -241,7 +241,7 @@ Result<std::string> OtlpExporter::State::exchange(const std::string& request) {
   const Socket socket(*connected);
   for (size_t sent = 0; sent < request.size();) {
     const ssize_t size = ::send(socket.get(), request.data() + sent, request.size() - sent, MSG_NOSIGNAL);
-    if (size > 0) {
+    if (size >= 0) {
       sent += static_cast<size_t>(size);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!wait_for(socket.get(), POLLOUT, deadline_ns))

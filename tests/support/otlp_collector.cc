@@ -40,17 +40,17 @@ void check_span(const Json& span, std::vector<std::string>& wrong) {
                                     "endTimeUnixNano", "attributes", "status"};
   for (const std::string& key : span.keys())
     if (!known.contains(key)) wrong.push_back("no field of a span: " + key);
-  if (!is_hex(span["traceId"].text(), 32)) wrong.push_back("traceId");
-  if (!is_hex(span["spanId"].text(), 16)) wrong.push_back("spanId");
-  if (span.has("parentSpanId") && !is_hex(span["parentSpanId"].text(), 16)) wrong.push_back("parentSpanId");
-  if (span["name"].text().empty()) wrong.push_back("name");
-  if (span["kind"].integer() < 1 || span["kind"].integer() > 5) wrong.push_back("kind");
-  if ((span["flags"].integer() & 1) != 1) wrong.push_back("flags");
+  if (!is_hex(span["traceId"].text(), 32)) wrong.emplace_back("traceId");
+  if (!is_hex(span["spanId"].text(), 16)) wrong.emplace_back("spanId");
+  if (span.has("parentSpanId") && !is_hex(span["parentSpanId"].text(), 16)) wrong.emplace_back("parentSpanId");
+  if (span["name"].text().empty()) wrong.emplace_back("name");
+  if (span["kind"].integer() < 1 || span["kind"].integer() > 5) wrong.emplace_back("kind");
+  if ((span["flags"].integer() & 1) != 1) wrong.emplace_back("flags");
   const std::string start = span["startTimeUnixNano"].text();
   const std::string end = span["endTimeUnixNano"].text();
   if (!is_digits(start) || !is_digits(end) || start.size() != 19 || end.size() != 19 || start > end)
     wrong.push_back("times: " + start + " " + end);
-  if (span.has("status") && span["status"]["code"].integer() != 2) wrong.push_back("status");
+  if (span.has("status") && span["status"]["code"].integer() != 2) wrong.emplace_back("status");
   check_attributes(span["attributes"], wrong);
 }
 
@@ -160,15 +160,15 @@ void OtlpCollector::handle(int socket) {
   std::vector<std::string> wrong;
   try {
     const Json request = Json::parse(body);
-    if (request.keys() != std::vector<std::string>{"resourceSpans"}) wrong.push_back("members of the request");
+    if (request.keys() != std::vector<std::string>{"resourceSpans"}) wrong.emplace_back("members of the request");
     const Json resource_spans = request["resourceSpans"][0];
     check_attributes(resource_spans["resource"]["attributes"], wrong);
     if (attribute(resource_spans["resource"], "service.name") != "transactions-service")
-      wrong.push_back("service.name");
-    if (attribute(resource_spans["resource"], "service.version") == "(none)") wrong.push_back("service.version");
+      wrong.emplace_back("service.name");
+    if (attribute(resource_spans["resource"], "service.version") == "(none)") wrong.emplace_back("service.version");
     const Json scope_spans = resource_spans["scopeSpans"][0];
-    if (scope_spans["scope"]["name"].text().empty()) wrong.push_back("scope");
-    if (scope_spans["spans"].size() == 0) wrong.push_back("no spans");
+    if (scope_spans["scope"]["name"].text().empty()) wrong.emplace_back("scope");
+    if (scope_spans["spans"].size() == 0) wrong.emplace_back("no spans");
     for (const Json& span : scope_spans["spans"].items()) check_span(span, wrong);
   } catch (const std::exception& error) {
     wrong.emplace_back(error.what());
