@@ -57,11 +57,6 @@ int64_t saturating_add(int64_t a, int64_t b) {
 
 }  // namespace
 
-size_t TokenVerifier::default_cache_entries(JwtAlgorithm algorithm) {
-  constexpr size_t kEntries = 8192;  // 512 KiB
-  return algorithm == JwtAlgorithm::kHs256 ? 0 : kEntries;
-}
-
 Result<std::unique_ptr<TokenVerifier>> TokenVerifier::create(std::unique_ptr<TokenKeys> keys, TokenPolicy policy,
                                                              size_t cache_entries) {
   if (policy.leeway_seconds < 0 || policy.leeway_seconds > kTokenLeewayMax) {

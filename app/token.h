@@ -32,6 +32,8 @@ struct TokenPolicy {
 
 inline constexpr int64_t kTokenLeewayMax = 600;
 inline constexpr size_t kTokenBytesMax = 8 * 1024;
+// Tokens that a worker remembers: 512 KiB. docs/performance.md has what they save.
+inline constexpr size_t kTokenCacheEntries = 8192;
 
 enum class TokenError {
   kMalformed,     // no compact JWS of ours: parts, base64url, JSON, a member twice, crit, a key brought along, typ
@@ -54,9 +56,6 @@ struct TokenCounters {
 // One per thread: owns its keys, its scratch space and its cache. Of its own it allocates nothing after construction.
 class TokenVerifier {
  public:
-  // How many tokens of an algorithm are worth remembering, per verifier; see docs/performance.md. 0: none.
-  static size_t default_cache_entries(JwtAlgorithm algorithm);
-
   // kInvalidArgument when the leeway is out of bounds. `cache_entries` 0: every token is verified every time.
   static Result<std::unique_ptr<TokenVerifier>> create(std::unique_ptr<TokenKeys> keys, TokenPolicy policy,
                                                        size_t cache_entries);

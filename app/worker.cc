@@ -82,7 +82,7 @@ std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::uniq
       {.issuer = settings.jwt_issuer,
        .audience = settings.jwt_audience,
        .leeway_seconds = std::chrono::duration_cast<std::chrono::seconds>(settings.jwt_leeway).count()},
-      TokenVerifier::default_cache_entries(settings.jwt_algorithm));
+      kTokenCacheEntries);
   CHECK(verifier.has_value(), "the settings were validated before");
   return std::move(*verifier);
 }

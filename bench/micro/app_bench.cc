@@ -90,7 +90,7 @@ void verify_token(benchmark::State& state, JwtAlgorithm algorithm, bool with_cac
   const TokenSigner signer = is_hmac ? TokenSigner::with_secret(kSecret).value() : pair->signer();
   const auto verifier = TokenVerifier::create(is_hmac ? TokenKeys::from_secret(kSecret).value()
                                                       : TokenKeys::from_pem(algorithm, pair->public_pem()).value(),
-                                              {}, with_cache ? 8192 : 0)
+                                              {}, with_cache ? kTokenCacheEntries : 0)
                             .value();
   std::vector<std::string> tokens;
   for (int64_t subject = 1; subject <= state.range(0); ++subject) {
@@ -109,8 +109,8 @@ void verify_token(benchmark::State& state, JwtAlgorithm algorithm, bool with_cac
     if (++next == tokens.size()) next = 0;
   }
 }
-BENCHMARK_CAPTURE(verify_token, hs256, JwtAlgorithm::kHs256, false)->Arg(1)->Arg(4096);
-BENCHMARK_CAPTURE(verify_token, hs256_cached, JwtAlgorithm::kHs256, true)->Arg(1)->Arg(4096);
+BENCHMARK_CAPTURE(verify_token, hs256, JwtAlgorithm::kHs256, false)->Arg(1)->Arg(4096)->Arg(65536);
+BENCHMARK_CAPTURE(verify_token, hs256_cached, JwtAlgorithm::kHs256, true)->Arg(1)->Arg(4096)->Arg(65536);
 BENCHMARK_CAPTURE(verify_token, rs256, JwtAlgorithm::kRs256, false)->Arg(1)->Arg(512);
 BENCHMARK_CAPTURE(verify_token, rs256_cached, JwtAlgorithm::kRs256, true)->Arg(1)->Arg(512);
 BENCHMARK_CAPTURE(verify_token, es256, JwtAlgorithm::kEs256, false)->Arg(1)->Arg(4096);
