@@ -179,7 +179,9 @@ Result<void> check_privileges(Session& session, Findings& findings) {
       "('idempotency_keys', 'SELECT'), ('idempotency_keys', 'INSERT'), ('idempotency_keys', 'DELETE'), "
       "('transaction_logs', 'SELECT'), ('transaction_logs', 'INSERT'), ('transfer_limits', 'SELECT')) "
       "needed (table_name, privilege) WHERE NOT has_table_privilege(table_name, privilege) "
-      "UNION ALL SELECT 'accounts.balance', 'UPDATE' WHERE NOT has_column_privilege('accounts', 'balance', 'UPDATE') "
+      "UNION ALL SELECT 'accounts.' || name, 'UPDATE' FROM unnest('{balance,log_seq,usage_day,usage_amount,usage_count,"
+      "pin_failures,pin_locked_until}'::text[]) AS c (name) WHERE NOT has_column_privilege('accounts', name, 'UPDATE') "
+      "UNION ALL SELECT 'idempotency_keys', 'UPDATE' WHERE NOT has_table_privilege('idempotency_keys', 'UPDATE') "
       "UNION ALL SELECT 'transaction_id_blocks', 'USAGE' "
       "WHERE NOT has_sequence_privilege('transaction_id_blocks', 'USAGE')");
   if (!rows) return std::unexpected(rows.error());

@@ -89,6 +89,7 @@ void add_account_commands(CLI::App& app, CommandLine& line) {
   add_integer(*set_command, "--owner-id", set.owner_id, "subject of its owner's tokens");
   CLI::Option* pin = set_command->add_option("--pin", set.pin, kPinHelp);
   set_command->add_flag("--no-pin", set.no_pin, "debits need no PIN any more")->excludes(pin);
+  set_command->add_flag("--unlock-pin", set.unlock_pin, "ends a lock and forgets wrong PINs, as a new PIN does");
 
   CLI::App* import_command = add_command(
       *account, line, "import",

@@ -186,6 +186,8 @@ void show_as_lines(const AccountDetails& details) {
   print(concat("privilege        ", to_string(account.privilege)));
   print(concat("is_active        ", account.is_active ? "true" : "false"));
   print(concat("has_pin          ", account.pin_hash ? "true" : "false"));
+  print(concat("pin_failures     ", account.pin_failures));
+  print(concat("pin_locked_until ", details.pin_locked_until.empty() ? "not locked" : details.pin_locked_until));
   print(concat("balance          ", to_string(account.balance)));
   print(concat("opening_balance  ", to_string(details.opening_balance)));
   print(concat("log_rows         ", account.log_seq));
@@ -203,11 +205,13 @@ void show_as_json(const AccountDetails& details) {
   std::string json =
       concat(R"({"account_number":)", account.account_number, R"(,"owner_id":)", account.owner_id, R"(,"privilege":)");
   append_json_string(json, to_string(account.privilege));
-  json += concat(R"(,"is_active":)", account.is_active ? "true" : "false", R"(,"has_pin":)",
-                 account.pin_hash ? "true" : "false", R"(,"balance":)", to_string(account.balance),
-                 R"(,"opening_balance":)", to_string(details.opening_balance), R"(,"log_rows":)", account.log_seq,
-                 R"(,"usage_day":")", date_text(account.usage_day), R"(","usage_amount":)",
-                 to_string(account.usage_amount), R"(,"usage_count":)", account.usage_count, R"(,"created_at":)");
+  json += concat(
+      R"(,"is_active":)", account.is_active ? "true" : "false", R"(,"has_pin":)", account.pin_hash ? "true" : "false",
+      R"(,"pin_failures":)", account.pin_failures, R"(,"pin_locked_until":)",
+      details.pin_locked_until.empty() ? "null" : concat('"', details.pin_locked_until, '"'), R"(,"balance":)",
+      to_string(account.balance), R"(,"opening_balance":)", to_string(details.opening_balance), R"(,"log_rows":)",
+      account.log_seq, R"(,"usage_day":")", date_text(account.usage_day), R"(","usage_amount":)",
+      to_string(account.usage_amount), R"(,"usage_count":)", account.usage_count, R"(,"created_at":)");
   append_json_string(json, details.created_at);
   print(json + "}");
 }
@@ -300,8 +304,9 @@ int cmd_account_set(const Settings& settings, const AccountSetOptions& options) 
   const auto pin_hash = hash_pin_option(settings, options.account_number, options.pin);
   if (!pin_hash) return fail_command(pin_hash.error(), kExitUsage);
   if (*pin_hash || options.no_pin) changes.pin_hash = *pin_hash;
-  if (!changes.is_active && !changes.owner_id && !changes.privilege && !changes.pin_hash) {
-    print_error("nothing to change: give --is-active, --privilege, --owner-id, --pin or --no-pin");
+  changes.unlock_pin = options.unlock_pin;
+  if (!changes.is_active && !changes.owner_id && !changes.privilege && !changes.pin_hash && !changes.unlock_pin) {
+    print_error("nothing to change: give --is-active, --privilege, --owner-id, --pin, --no-pin or --unlock-pin");
     return kExitUsage;
   }
 

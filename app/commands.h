@@ -40,6 +40,7 @@ struct AccountSetOptions {
   std::optional<int64_t> owner_id;
   std::optional<std::string> pin;
   bool no_pin = false;
+  bool unlock_pin = false;
 };
 
 struct AccountShowOptions {

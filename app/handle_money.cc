@@ -1,4 +1,6 @@
 // POST /api/v1/deposits, /withdrawals, /transfers.
+#include <array>
+#include <charconv>
 #include <optional>
 
 #include "app/money_answer.h"
@@ -6,6 +8,7 @@
 #include "app/request_record.h"
 #include "app/respond.h"
 #include "app/routes.h"
+#include "core/log.h"
 
 namespace txn {
 namespace {
@@ -40,11 +43,26 @@ class ExchangeClient final : public OperationClient {
   const Exchange& exchange_;
 };
 
-// What goes with an answer of that status besides its body.
-void respond_stored(Exchange& exchange, OutcomeCode code, const StoredAnswer& answer) {
+// Seconds as the value of a Retry-After (RFC 9110 section 10.2.3).
+class RetryAfter {
+ public:
+  explicit RetryAfter(int64_t seconds)
+      : end_(std::to_chars(digits_.data(), digits_.data() + digits_.size(), seconds).ptr) {}
+  HeaderField header() const { return {"Retry-After", {digits_.data(), static_cast<size_t>(end_ - digits_.data())}}; }
+
+ private:
+  std::array<char, 20> digits_;
+  const char* end_;
+};
+
+// An answer as it is kept under a key, and what goes with it besides its body. The repeat of a 423 will be a 423 for as
+// long as it is kept, so only the first one says when the PIN can be used again.
+void respond_stored(Exchange& exchange, const Outcome& outcome, const StoredAnswer& answer) {
+  const RetryAfter retry_after(outcome.pin_locked_s);
   HeaderField headers[2];
   size_t count = 0;
-  if (code == OutcomeCode::kReplayed) headers[count++] = {"Idempotency-Replayed", "true"};
+  if (outcome.code == OutcomeCode::kReplayed) headers[count++] = {"Idempotency-Replayed", "true"};
+  if (outcome.code == OutcomeCode::kPinLocked) headers[count++] = retry_after.header();
   // Of the books' refusals only a wrong PIN asks for credentials.
   if (answer.status == 401)
     headers[count++] = {"WWW-Authenticate", problem_info(Problem::kInvalidPin).www_authenticate};
@@ -101,6 +119,12 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
   record.ledger_end_ns = context.clock.now_ns();
   movement.transaction_id = outcome.transaction_id;
   movement.replayed = outcome.code == OutcomeCode::kReplayed;
+  if (outcome.code == OutcomeCode::kInvalidPin && outcome.pin_locked_s > 0) {
+    LOG(kWarning, "app.money", "Three wrong PINs in a row; the PIN is locked")
+        .field("request_id", exchange.request_id())
+        .field("account_number", outcome.account_number)
+        .field("locked_s", outcome.pin_locked_s);
+  }
   if (idempotent && idempotent->answer.status != 0 && outcome.code != OutcomeCode::kOutcomeUnknown &&
       outcome.code != OutcomeCode::kUnavailable) {
     if (movement.replayed) {
@@ -109,7 +133,13 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
       record.problem = problem_of(outcome.code);
       ++context.counters.errors(*record.problem);
     }
-    respond_stored(exchange, outcome.code, idempotent->answer);
+    respond_stored(exchange, outcome, idempotent->answer);
+    co_return;
+  }
+  if (outcome.code == OutcomeCode::kPinLocked) {
+    const RetryAfter retry_after(outcome.pin_locked_s);
+    const HeaderField header = retry_after.header();
+    respond_problem(context, exchange, Problem::kPinLocked, {}, {&header, 1});
     co_return;
   }
   if (outcome.code != OutcomeCode::kSuccess) {

@@ -195,6 +195,8 @@ void write_ledger(Page& page) {
                "Operations in batches of which it was not found out in time whether "
                "they were committed.",
                [](const WorkerMetrics& worker) { return worker.ledger->outcomes_unknown.value(); });
+  page.counter("pins_locked_total", "PINs locked by a third wrong one in a row.",
+               [](const WorkerMetrics& worker) { return worker.ledger->pins_locked.value(); });
 }
 
 void write_limits(Page& page) {

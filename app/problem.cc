@@ -68,8 +68,8 @@ constexpr ProblemInfo kProblems[] = {
     {Problem::kValidationError, 422, "VALIDATION_ERROR", "Validation error", "The request is not valid", "", false},
     {Problem::kIdempotencyKeyReused, 422, "IDEMPOTENCY_KEY_REUSED", "Idempotency key reused",
      "This Idempotency-Key was used with another request", "", false},
-    {Problem::kPinLocked, 423, "PIN_LOCKED", "PIN locked", "The PIN is locked after too many wrong attempts", "",
-     false},
+    {Problem::kPinLocked, 423, "PIN_LOCKED", "PIN locked",
+     "The PIN is locked for 15 minutes after three wrong ones in a row", "", false},
     {Problem::kRateLimitExceeded, 429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded", "Rate limit exceeded", "", true},
     {Problem::kRequestHeaderFieldsTooLarge, 431, "REQUEST_HEADER_FIELDS_TOO_LARGE", "Request header fields too large",
      "The request line and the headers exceed 16384 bytes", "", false},
@@ -112,6 +112,8 @@ Problem problem_of(OutcomeCode code) {
       return Problem::kSameAccountTransfer;
     case OutcomeCode::kInvalidPin:
       return Problem::kInvalidPin;
+    case OutcomeCode::kPinLocked:
+      return Problem::kPinLocked;
     case OutcomeCode::kInsufficientFunds:
       return Problem::kInsufficientFunds;
     case OutcomeCode::kBalanceOverflow:

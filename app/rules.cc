@@ -29,9 +29,40 @@ bool sees_account(const Operation& operation, const AccountState& account) {
   return false;
 }
 
-bool pin_holds(const Operation& operation, const AccountState& account, const PinHasher& pins) {
-  if (!account.pin_hash) return true;
-  return operation.pin && pins.matches(account.account_number, *operation.pin, *account.pin_hash);
+int64_t seconds_rounded_up(int64_t us) { return (us + 999'999) / 1'000'000; }
+
+void set_pin_state(AccountState& account, int32_t failures, int64_t locked_until_us) {
+  account.pin_changed |= account.pin_failures != failures || account.pin_locked_until_us != locked_until_us;
+  account.pin_failures = failures;
+  account.pin_locked_until_us = locked_until_us;
+}
+
+// Looks at the PIN of a debit and keeps count of wrong ones. kSuccess: it holds, or the account has none.
+Outcome check_pin(const Operation& operation, AccountState& account, const DecisionContext& context) {
+  Outcome outcome = refuse(OutcomeCode::kSuccess, account.account_number);
+  if (!account.pin_hash) return outcome;
+  if (context.now_us < account.pin_locked_until_us) {
+    outcome.code = OutcomeCode::kPinLocked;
+    outcome.pin_locked_s = seconds_rounded_up(account.pin_locked_until_us - context.now_us);
+    return outcome;
+  }
+  if (!operation.pin) {
+    outcome.code = OutcomeCode::kInvalidPin;  // nothing was guessed
+    return outcome;
+  }
+  if (context.pins.matches(account.account_number, *operation.pin, *account.pin_hash)) {
+    set_pin_state(account, 0, 0);
+    return outcome;
+  }
+  outcome.code = OutcomeCode::kInvalidPin;
+  const int32_t before = account.pin_locked_until_us != 0 ? 0 : account.pin_failures;  // a lock that is over
+  if (before + 1 < kPinFailuresMax) {
+    set_pin_state(account, before + 1, 0);
+  } else {
+    set_pin_state(account, kPinFailuresMax, context.now_us + kPinLockUs);
+    outcome.pin_locked_s = seconds_rounded_up(kPinLockUs);
+  }
+  return outcome;
 }
 
 // Adds `amount` (negative: takes it away) to the account and writes its leg of the transaction.
@@ -91,8 +122,9 @@ Outcome decide(const Operation& operation, std::span<AccountState> accounts, int
   if (!account->is_active) return refuse(OutcomeCode::kAccountNotActive, operation.account_number);
   if (is_transfer && !payee->is_active) return refuse(OutcomeCode::kAccountNotActive, operation.to_account);
 
-  if (is_debit && !pin_holds(operation, *account, context.pins)) {
-    return refuse(OutcomeCode::kInvalidPin, operation.account_number);
+  if (is_debit) {
+    const Outcome pin = check_pin(operation, *account, context);
+    if (pin.code != OutcomeCode::kSuccess) return pin;
   }
 
   DailyUsage usage;

@@ -10,15 +10,17 @@
 //   3. kForbidden                      a CUSTOMER who does not own the account (deposit, withdrawal) or the payer
 //                                      (transfer; the payee may be anybody's), or a role that moves no money at all
 //   4. kAccountNotActive               the account or the payer, then the payee
-//   5. kInvalidPin                     a debit on an account with a PIN, given none or another one
-//   6. kDailyTransactionCountExceeded  a transfer: the payer has made as many today as its privilege allows; before the
+//   5. kPinLocked                      a debit on an account whose PIN is locked, whatever PIN is given
+//   6. kInvalidPin                     a debit on an account with a PIN, given none or another one
+//   7. kDailyTransactionCountExceeded  a transfer: the payer has made as many today as its privilege allows; before the
 //                                      amount, because asking for less would not help
-//   7. kTransferLimitExceeded          a transfer: with this one, today's amount would be above what is allowed
-//   8. kInsufficientFunds              a debit of more than the balance
-//   9. kBalanceOverflow                a credit beyond kMaxBalance
+//   8. kTransferLimitExceeded          a transfer: with this one, today's amount would be above what is allowed
+//   9. kInsufficientFunds              a debit of more than the balance
+//  10. kBalanceOverflow                a credit beyond kMaxBalance
 //
 // A missing account comes before ownership, so a CUSTOMER may learn which numbers are in use. Of an account that is not
-// its own it learns no more than whether it can be paid: a transfer tells that the payee is not active, or full.
+// its own it learns no more than whether it can be paid: a transfer tells that the payee is not active, or full. A PIN
+// is looked at only for who may debit the account, so a stranger cannot lock it.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +31,11 @@
 #include "db/ledger_rows.h"
 
 namespace txn {
+
+// So many wrong PINs in a row lock the PIN for so long. A right one in between, whatever else refuses its operation,
+// starts the count anew, and so does the end of a lock. No PIN at all is no wrong one.
+inline constexpr int32_t kPinFailuresMax = 3;
+inline constexpr int64_t kPinLockUs = int64_t{15} * 60 * 1'000'000;
 
 // What decide() needs besides the operation and the accounts. Borrows; lives for one batch.
 struct DecisionContext {
@@ -56,8 +63,9 @@ AccountState* find_account(std::span<AccountState> accounts, int64_t account_num
 
 // Decides `operation` and, when it succeeds, carries it out: changes balance, seq and usage in `accounts` (sorted by
 // account_number), marks them `changed`, and appends one row to `log` for every account touched (payer, then payee),
-// under `transaction_id`. A refusal alters nothing, and its transaction_id may be used for the next operation. The
-// rows appended borrow `operation.description`.
+// under `transaction_id`. A refusal alters nothing but what is known of the account's PIN (marked `pin_changed`, as by
+// a success), and its transaction_id may be used for the next operation. The rows appended borrow
+// `operation.description`.
 //
 // `operation` must be valid in itself (app/validate.h), its amount above zero.
 Outcome decide(const Operation& operation, std::span<AccountState> accounts, int64_t transaction_id,

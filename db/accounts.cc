@@ -246,7 +246,10 @@ Result<AccountDetails> find_account(Session& session, int64_t account_number) {
   const auto rows = session.exec(
       "SELECT owner_id, privilege, is_active, balance, log_seq, encode(pin_hash, 'hex'), "
       "       usage_day - date '1970-01-01', usage_amount, usage_count, opening_balance, "
-      "       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+      "       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
+      "       CASE WHEN pin_locked_until <= now() THEN 0 ELSE pin_failures END, "
+      "       CASE WHEN pin_locked_until > now() THEN "
+      "         to_char(pin_locked_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') ELSE '' END "
       "FROM accounts WHERE account_number = $1",
       {std::to_string(account_number)});
   if (!rows) return std::unexpected(rows.error());
@@ -273,6 +276,8 @@ Result<AccountDetails> find_account(Session& session, int64_t account_number) {
   state.usage_count = static_cast<int32_t>(rows->integer(0, 8));
   details.opening_balance = rows->money(0, 9);
   details.created_at = rows->text(0, 10);
+  state.pin_failures = static_cast<int32_t>(rows->integer(0, 11));
+  details.pin_locked_until = rows->text(0, 12);
   return details;
 }
 
@@ -282,10 +287,12 @@ Result<void> change_account(Session& session, int64_t account_number, const Acco
   const QueryParameter owner_id = changes.owner_id ? QueryParameter(std::to_string(*changes.owner_id)) : std::nullopt;
   const auto changed = session.exec(
       "UPDATE accounts SET is_active = coalesce($2::boolean, is_active), privilege = coalesce($3::text, privilege), "
-      "owner_id = coalesce($4::bigint, owner_id), pin_hash = CASE WHEN $5::boolean THEN $6::bytea ELSE pin_hash END "
+      "owner_id = coalesce($4::bigint, owner_id), pin_hash = CASE WHEN $5::boolean THEN $6::bytea ELSE pin_hash END, "
+      "pin_failures = CASE WHEN $5::boolean OR $7::boolean THEN 0 ELSE pin_failures END, "
+      "pin_locked_until = CASE WHEN $5::boolean OR $7::boolean THEN NULL ELSE pin_locked_until END "
       "WHERE account_number = $1",
       {std::to_string(account_number), is_active, privilege, owner_id, changes.pin_hash ? "t" : "f",
-       changes.pin_hash ? to_parameter(*changes.pin_hash) : std::nullopt});
+       changes.pin_hash ? to_parameter(*changes.pin_hash) : std::nullopt, changes.unlock_pin ? "t" : "f"});
   if (!changed) return std::unexpected(changed.error());
   if (changed->affected() == 0) return no_such_account(account_number);
   return {};

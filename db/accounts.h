@@ -34,7 +34,8 @@ struct NewAccount {
 struct AccountDetails {
   AccountState state;
   Money opening_balance;
-  std::string created_at;  // RFC 3339, UTC
+  std::string created_at;        // RFC 3339, UTC
+  std::string pin_locked_until;  // the same; "" when it is not locked. A lock that is over does not show in `state`
 };
 
 // What to change; unset: leave as it is.
@@ -42,7 +43,8 @@ struct AccountChanges {
   std::optional<bool> is_active{};
   std::optional<Privilege> privilege{};
   std::optional<int64_t> owner_id{};
-  std::optional<std::optional<PinHash>> pin_hash{};  // set to nullopt: no PIN any more
+  std::optional<std::optional<PinHash>> pin_hash{};  // set to nullopt: no PIN any more. Ends a lock as well
+  bool unlock_pin = false;                           // and forgets the wrong ones
 };
 
 // Accounts 1001 to 1010: owner 1, GOLD, 1,000,000.00, active, no PIN. Those that exist stay as they are. Returns how

@@ -10,7 +10,8 @@ constexpr const char* kGrants =
     "REVOKE ALL ON accounts, transaction_logs, transfer_limits, idempotency_keys, schema_migrations FROM %1$I;"
     "REVOKE ALL ON transaction_id_blocks FROM %1$I;"
     "GRANT SELECT ON accounts, transaction_logs, transfer_limits, schema_migrations TO %1$I;"
-    "GRANT UPDATE (balance, log_seq, usage_day, usage_amount, usage_count) ON accounts TO %1$I;"
+    "GRANT UPDATE (balance, log_seq, usage_day, usage_amount, usage_count, pin_failures, pin_locked_until) "
+    "ON accounts TO %1$I;"
     "GRANT INSERT ON transaction_logs TO %1$I;"
     "GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys TO %1$I;"
     "GRANT USAGE ON transaction_id_blocks TO %1$I', $1::text)";

@@ -174,7 +174,8 @@ Task<Lane::Attempt> Lane::attempt(Batch batch) {
     }
     decide();
   }
-  if (log_.empty() && answers_.empty()) {
+  const bool has_pins = !undecided_.empty() && std::ranges::any_of(locked_.accounts, &AccountState::pin_changed);
+  if (log_.empty() && answers_.empty() && !has_pins) {
     // Nothing but refusals and repeats, which hold whatever becomes of this transaction.
     co_await store_->rollback();
     co_return Attempt::kDone;
@@ -323,9 +324,12 @@ Task<void> Lane::resolve(Batch batch) {
       continue;
     }
     bool committed = false;
-    status = co_await store_->find(marker, committed);
-    if (status == StoreStatus::kUnconfirmed) break;
-    if (status != StoreStatus::kOk) continue;
+    if (!marker.is_none()) {
+      status = co_await store_->find(marker, committed);
+      if (status == StoreStatus::kUnconfirmed) break;
+      if (status != StoreStatus::kOk) continue;
+    }
+    // Without a marker no money has moved: tried again, a wrong PIN may count twice, but never not at all.
     LOG(kInfo, "db.lane", "Commit in doubt resolved").field("lane", index_).field("committed", committed);
     if (committed) {
       answer_all(batch);

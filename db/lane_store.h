@@ -57,17 +57,19 @@ struct Locked {
 inline constexpr int64_t kIdsPerBlock = 1024;
 
 struct WriteRequest {
-  std::span<const AccountState> accounts;  // those marked `changed` are written
+  std::span<const AccountState> accounts;  // those marked `changed` or `pin_changed` are written
   bool has_usage = false;                  // whether usage may have changed
   std::span<const LogRow> log;
   std::span<IdempotentRequest* const> answers;  // with `answer` filled in
   int64_t now_us = 0;
 };
 
-// A trace that a committed batch leaves, whichever of its parts is at hand.
+// A trace that a committed batch leaves, whichever of its parts is at hand. A batch that writes nothing but wrong PINs
+// leaves none that others could not have changed meanwhile.
 struct Marker {
   int64_t log_row_id = 0;                         // 0: none was written
   const IdempotentRequest* idempotent = nullptr;  // looked at when there is no log row
+  bool is_none() const { return log_row_id == 0 && idempotent == nullptr; }
 };
 
 class LaneStore {
@@ -90,7 +92,8 @@ class LaneStore {
 
   // Outside a transaction: asks for the end of that backend, and tells whether it is gone.
   virtual Task<StoreStatus> end_backend(BackendId backend, bool& gone) = 0;
-  // Whether a batch with that marker has been committed, and is on the synchronous standbys, if there are any.
+  // REQUIRES: there is a marker. Whether a batch with it has been committed, and is on the synchronous standbys, if
+  // there are any.
   virtual Task<StoreStatus> find(const Marker& marker, bool& found) = 0;
 
   // Of the last failure: the server's SQLSTATE ("" for a lost connection) and a text for the log.

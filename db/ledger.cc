@@ -109,6 +109,7 @@ void Ledger::give_back(std::span<PendingOperation* const> batch) {
 }
 
 void Ledger::answer(PendingOperation& pending) {
+  if (pending.outcome.code == OutcomeCode::kInvalidPin && pending.outcome.pin_locked_s > 0) ++counters_.pins_locked;
   if (pending.idempotent != nullptr) keys_in_flight_.erase(key_of(*pending.idempotent));
   loop_.resume_soon(pending.waiting);
 }

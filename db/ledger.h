@@ -97,6 +97,7 @@ struct LedgerCounters {
   Counter connects;
   Counter commits_in_doubt;
   Counter outcomes_unknown;
+  Counter pins_locked;  // by a third wrong one in a row
   Histogram<kBatchSizeBounds> batch_size;
   Histogram<kBatchTimeBounds> batch_ns;  // from taking it to its answers, retries of its halves included
 };

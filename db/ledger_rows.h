@@ -73,7 +73,12 @@ struct AccountState {
   int32_t usage_day = 0;            // day of the two below, days since 1970-01-01 UTC
   Money usage_amount;               // successful outgoing transfers of usage_day
   int32_t usage_count = 0;
-  bool changed = false;  // set by the rules when they alter the row: the lane must write it back
+  int32_t pin_failures = 0;         // wrong PINs in a row
+  int64_t pin_locked_until_us = 0;  // microseconds since 1970-01-01 UTC; 0: not locked since the last right PIN
+  // Set by the rules when they alter the row, so that the lane writes it back: what a movement changes, and the two
+  // above. A refusal may do the second.
+  bool changed = false;
+  bool pin_changed = false;
 };
 
 // A row of `transfer_limits`.
@@ -115,6 +120,7 @@ enum class OutcomeCode : uint8_t {
   kAccountNotActive,
   kSameAccountTransfer,
   kInvalidPin,
+  kPinLocked,
   kInsufficientFunds,
   kBalanceOverflow,
   kTransferLimitExceeded,
@@ -129,11 +135,12 @@ enum class OutcomeCode : uint8_t {
 struct Outcome {
   OutcomeCode code = OutcomeCode::kUnavailable;
   int64_t account_number = 0;       // the account that a refusal is about
-  int64_t transaction_id = 0;       // kSuccess only, as is all below
+  int64_t transaction_id = 0;       // kSuccess only, as is all below but the last
   int64_t transacted_at_us = 0;     // microseconds since 1970-01-01 UTC, the database's clock
   Money new_balance;                // of account_number (transfer: of the payer)
   Money to_new_balance;             // transfer: of the payee
   bool to_balance_visible = false;  // whether the caller may see the payee's balance
+  int64_t pin_locked_s = 0;         // kPinLocked, and the kInvalidPin that made the lock: seconds that it lasts yet
 };
 
 }  // namespace txn

@@ -44,6 +44,8 @@ AccountState read_account(const PgResult& rows, int row) {
   account.usage_day = rows.date(row, 7);
   account.usage_amount = rows.numeric(row, 8);
   account.usage_count = rows.int4(row, 9);
+  account.pin_failures = rows.int4(row, 10);
+  if (!rows.is_null(row, 11)) account.pin_locked_until_us = rows.timestamptz(row, 11);
   return account;
 }
 
@@ -147,12 +149,21 @@ Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
 }
 
 Task<StoreStatus> PgLaneStore::write(const WriteRequest& request) {
+  // Counted here: before the first push the connection still has the last exchange's results.
+  size_t commit_index = 0;
   if (!request.log.empty()) {
     push_accounts(request);
     push_log(request);
+    commit_index += 2;
   }
-  if (!request.answers.empty()) push_answers(request);
-  const size_t commit_index = connection_.result_count();
+  if (std::ranges::any_of(request.accounts, &AccountState::pin_changed)) {
+    push_pins(request);
+    ++commit_index;
+  }
+  if (!request.answers.empty()) {
+    push_answers(request);
+    ++commit_index;
+  }
   connection_.push(sql::kCommit);
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
   if (status == ExchangeStatus::kOk) {
@@ -176,8 +187,7 @@ Task<StoreStatus> PgLaneStore::rollback() {
 // One array a column, over the accounts that changed or over the log rows.
 void PgLaneStore::push_accounts(const WriteRequest& request) {
   PgParameters& out = parameters_;
-  const auto changed = static_cast<size_t>(std::count_if(request.accounts.begin(), request.accounts.end(),
-                                                         [](const auto& account) { return account.changed; }));
+  const auto changed = static_cast<size_t>(std::ranges::count_if(request.accounts, &AccountState::changed));
   const auto column = [&](PgType type, auto element) {
     out.begin_array(type, changed);
     for (const AccountState& account : request.accounts) {
@@ -195,6 +205,29 @@ void PgLaneStore::push_accounts(const WriteRequest& request) {
     column(PgType::kInt4, [&](const AccountState& a) { out.element_int4(a.usage_count); });
   }
   connection_.push(request.has_usage ? sql::kUpdateAccounts : sql::kUpdateBalances, out);
+}
+
+void PgLaneStore::push_pins(const WriteRequest& request) {
+  PgParameters& out = parameters_;
+  const auto changed = static_cast<size_t>(std::ranges::count_if(request.accounts, &AccountState::pin_changed));
+  const auto column = [&](PgType type, auto element) {
+    out.begin_array(type, changed);
+    for (const AccountState& account : request.accounts) {
+      if (account.pin_changed) element(account);
+    }
+    out.end_array();
+  };
+  out.clear();
+  column(PgType::kInt8, [&](const AccountState& a) { out.element_int8(a.account_number); });
+  column(PgType::kInt4, [&](const AccountState& a) { out.element_int4(a.pin_failures); });
+  column(PgType::kTimestamptz, [&](const AccountState& a) {
+    if (a.pin_locked_until_us == 0) {
+      out.element_null();
+    } else {
+      out.element_timestamptz(a.pin_locked_until_us);
+    }
+  });
+  connection_.push(sql::kUpdatePins, out);
 }
 
 void PgLaneStore::push_log(const WriteRequest& request) {

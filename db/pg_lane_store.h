@@ -36,6 +36,7 @@ class PgLaneStore final : public LaneStore, private PgConnection::Owner {
   void on_idle_connection_lost() override { on_lost_(); }
   void add_keys(std::span<IdempotentRequest* const> keys);
   void push_accounts(const WriteRequest& request);
+  void push_pins(const WriteRequest& request);
   void push_log(const WriteRequest& request);
   void push_answers(const WriteRequest& request);
 

@@ -144,6 +144,7 @@ void PgParameters::element_int4(int32_t value) {
   put32(static_cast<uint32_t>(value));
 }
 void PgParameters::element_date(int32_t unix_day) { element_int4(unix_day - kPgEpochDay); }
+void PgParameters::element_timestamptz(int64_t unix_us) { element_int8(unix_us - kPgEpochUs); }
 void PgParameters::element_numeric(Money value) {
   --elements_left_;
   const size_t length_at = bytes_.size();

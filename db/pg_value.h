@@ -54,6 +54,7 @@ class PgParameters {
   void element_int8(int64_t value);
   void element_int4(int32_t value);
   void element_date(int32_t unix_day);
+  void element_timestamptz(int64_t unix_us);
   void element_numeric(Money value);
   void element_text(std::string_view value);
   void end_array();

@@ -24,7 +24,7 @@ const Statement kFindKeys{"find_keys",
 // plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
 const Statement kLockAccounts{"lock_accounts",
                               "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, "
-                              "usage_day, usage_amount, usage_count "
+                              "usage_day, usage_amount, usage_count, pin_failures::integer, pin_locked_until "
                               "FROM accounts WHERE account_number = ANY($1::bigint[]) "
                               "ORDER BY account_number"
 #ifndef TXN_PLANTED_SKIP_LOCK  // a bug for the chaos tests to find
@@ -49,6 +49,12 @@ const Statement kUpdateAccounts{
     "FROM unnest($1::bigint[], $2::numeric[], $3::bigint[], $4::date[], $5::numeric[], $6::integer[]) "
     "AS v(account_number, balance, log_seq, usage_day, usage_amount, usage_count) "
     "WHERE a.account_number = v.account_number"};
+
+// Apart from the movements', because hardly any batch has one.
+const Statement kUpdatePins{"update_pins",
+                            "UPDATE accounts a SET pin_failures = v.failures, pin_locked_until = v.locked_until "
+                            "FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[]) "
+                            "AS v(account_number, failures, locked_until) WHERE a.account_number = v.account_number"};
 
 // $10 is the batch's clock. The id carries the transaction: transaction_id * 2 + leg.
 const Statement kInsertLogs{
@@ -120,10 +126,10 @@ const Statement kExpireKeys{"expire_keys",
                             "ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"};
 
 std::span<const Statement* const> lane_statements() {
-  static constexpr std::array kAll{&kBegin,      &kClaimKeys,  &kFindKeys,       &kLockAccounts,   &kReadClock,
-                                   &kReserveIds, &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kInsertLogs,
-                                   &kInsertKeys, &kCommit,     &kRollback,       &kEndBackend,     &kFindTransaction,
-                                   &kConfirm,    &kFindKey};
+  static constexpr std::array kAll{&kBegin,           &kClaimKeys,  &kFindKeys,       &kLockAccounts,   &kReadClock,
+                                   &kReserveIds,      &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kUpdatePins,
+                                   &kInsertLogs,      &kInsertKeys, &kCommit,         &kRollback,       &kEndBackend,
+                                   &kFindTransaction, &kConfirm,    &kFindKey};
   return kAll;
 }
 

@@ -23,6 +23,7 @@ extern const Statement kReserveIds;      // next block of transaction ids
 extern const Statement kReadLimits;      // transfer_limits
 extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $3 bigint[] log_seq
 extern const Statement kUpdateAccounts;  // the same, and $4 date[], $5 numeric[], $6 int[]: usage
+extern const Statement kUpdatePins;      // $1 bigint[], $2 int[] failures, $3 timestamptz[] locked until
 extern const Statement kInsertLogs;      // see statements.cc
 extern const Statement kInsertKeys;  // as kClaimKeys, $4 bytea[] fingerprint, $5 int[] status, $6 text[] body, $7 time
 extern const Statement kCommit;

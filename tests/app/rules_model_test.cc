@@ -9,6 +9,8 @@
 // TXN_SEED picks another run, TXN_MODEL_OPERATIONS its length.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <deque>
 #include <functional>
@@ -42,7 +44,9 @@ class Model {
     Privilege privilege = Privilege::kBasic;
     Int opening = 0;
     bool active = false;
-    std::string pin;  // empty: none
+    std::string pin;     // empty: none
+    int wrong_pins = 0;  // since the last right one, or the last lock
+    int64_t locked_until_us = 0;
     // Memo of the history below.
     Int credits = 0, debits = 0;
     int64_t rows = 0;
@@ -70,7 +74,7 @@ class Model {
   }
 
   // What must come out, without carrying it out.
-  OutcomeCode verdict(const Operation& o, int64_t day) const {
+  OutcomeCode verdict(const Operation& o, int64_t day, int64_t now_us) const {
     const bool transfer = o.type == OperationType::kTransfer;
     const bool takes = o.type != OperationType::kDeposit;
     const int64_t from = o.account_number;
@@ -88,6 +92,8 @@ class Model {
          }},
         {OutcomeCode::kAccountNotActive,
          [&] { return !accounts.at(from).active || (transfer && !accounts.at(o.to_account).active); }},
+        {OutcomeCode::kPinLocked,
+         [&] { return takes && !accounts.at(from).pin.empty() && accounts.at(from).locked_until_us > now_us; }},
         {OutcomeCode::kInvalidPin,
          [&] {
            const std::string& pin = accounts.at(from).pin;
@@ -105,6 +111,22 @@ class Model {
       if (applies()) return code;
     }
     return OutcomeCode::kSuccess;
+  }
+
+  // What the account's PIN has seen of an operation that the rules answer with `code`.
+  void remember_pin(const Operation& o, OutcomeCode code, int64_t now_us) {
+    constexpr std::array kBeforeAnyPin{OutcomeCode::kSameAccountTransfer, OutcomeCode::kAccountNotFound,
+                                       OutcomeCode::kForbidden, OutcomeCode::kAccountNotActive,
+                                       OutcomeCode::kPinLocked};
+    const bool looked_at = std::ranges::find(kBeforeAnyPin, code) == kBeforeAnyPin.end();
+    if (!looked_at || o.type == OperationType::kDeposit || !o.pin) return;
+    Account& account = accounts.at(o.account_number);
+    if (account.pin.empty()) return;
+    account.locked_until_us = 0;  // or it would not have been looked at
+    account.wrong_pins = code == OutcomeCode::kInvalidPin ? account.wrong_pins + 1 : 0;
+    if (account.wrong_pins < 3) return;
+    account.wrong_pins = 0;
+    account.locked_until_us = now_us + 900'000'000;
   }
 
   void book(const Operation& o, int64_t day) {
@@ -139,7 +161,8 @@ class Bank {
     advance_clock();
     const Operation& operation = draw();
     const int64_t day = floor_day();
-    const OutcomeCode expected = model_.verdict(operation, day);
+    const OutcomeCode expected = model_.verdict(operation, day, now_us_);
+    model_.remember_pin(operation, expected, now_us_);
     const size_t rows_before = log_.size();
 
     const Outcome outcome =
@@ -252,6 +275,9 @@ class Bank {
     }
     o.amount = Money::from_minor(1 + draw_amount(o));
     if (!one_in(4)) o.pin = std::to_string(1000 + below(3));
+    if (const auto it = model_.accounts.find(o.account_number); it != model_.accounts.end() && !one_in(3)) {
+      if (!it->second.pin.empty()) o.pin = it->second.pin;
+    }
     return o;
   }
 
@@ -282,6 +308,14 @@ class Bank {
     ASSERT_GE(account->balance, Money());
     ASSERT_LE(account->balance, kMaxBalance);
     ASSERT_EQ(account->log_seq, it->second.rows) << number;
+    const bool is_locked = account->pin_locked_until_us > now_us_;
+    ASSERT_EQ(is_locked, it->second.locked_until_us > now_us_) << number;
+    if (is_locked) {
+      ASSERT_EQ(account->pin_locked_until_us, it->second.locked_until_us) << number;
+    }
+    if (account->pin_locked_until_us == 0) {
+      ASSERT_EQ(account->pin_failures, it->second.wrong_pins) << number;
+    }
     const DailyUsage usage = daily_usage(*account, now_us_);
     const auto [sum, count] = model_.sent(number, floor_day());
     ASSERT_EQ(Int{usage.amount.minor()}, sum) << number;

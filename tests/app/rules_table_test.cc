@@ -2,15 +2,16 @@
 //
 //   limit PRIVILEGE AMOUNT COUNT
 //   account NUMBER OWNER PRIVILEGE BALANCE [pin=PIN] [inactive]
-//   clock DAY [HH:MM]                                days since 1970-01-01 UTC
+//   clock DAY [HH:MM[:SS]]                           days since 1970-01-01 UTC
 //   deposit CALLER ACCOUNT AMOUNT [pin=PIN]          -> OUTCOME
 //   withdraw CALLER ACCOUNT AMOUNT [pin=PIN]         -> OUTCOME
 //   transfer CALLER FROM TO AMOUNT [pin=PIN]         -> OUTCOME
 //   state ACCOUNT                                    -> BALANCE seq SEQ used AMOUNT/COUNT@DAY
+//   pin ACCOUNT                                      -> WRONG_ONES [lock begun MINUTE:SECOND ago]
 //
 // CALLER is c7, t7 or a7: CUSTOMER, TELLER or ADMIN number 7. OUTCOME is `ok BALANCE` (transfer: `ok BALANCE BALANCE`,
-// the payee's in brackets when the caller may not see it) or the refusal's name and the account it is about. After
-// every refusal the whole books are compared with what they were.
+// the payee's in brackets when the caller may not see it) or the refusal's name and the account it is about, for
+// PIN_LOCKED also the seconds. After every refusal the whole books are compared with what they were.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +26,8 @@
 namespace txn {
 namespace {
 
-constexpr int64_t kMinuteUs = 60'000'000;
+constexpr int64_t kSecondUs = 1'000'000;
+constexpr int64_t kMinuteUs = 60 * kSecondUs;
 constexpr int64_t kDayUs = 24 * 60 * kMinuteUs;
 
 std::string_view name_of(OutcomeCode code) {
@@ -42,6 +44,8 @@ std::string_view name_of(OutcomeCode code) {
       return "SAME_ACCOUNT_TRANSFER";
     case OutcomeCode::kInvalidPin:
       return "INVALID_PIN";
+    case OutcomeCode::kPinLocked:
+      return "PIN_LOCKED";
     case OutcomeCode::kInsufficientFunds:
       return "INSUFFICIENT_FUNDS";
     case OutcomeCode::kBalanceOverflow:
@@ -65,6 +69,8 @@ auto fields_of(const AccountState& a) {
                   a.usage_amount, a.usage_count, a.changed);
 }
 
+auto pin_fields_of(const AccountState& a) { return std::tie(a.pin_failures, a.pin_locked_until_us, a.pin_changed); }
+
 Money money(const std::string& text) {
   const auto parsed = parse_money(text);
   EXPECT_TRUE(parsed.has_value()) << text;
@@ -82,6 +88,7 @@ class Books {
     if (verb == "account") return open(in), "";
     if (verb == "clock") return set_clock(in), "";
     if (verb == "state") return describe(in);
+    if (verb == "pin") return describe_pin(in);
     return move(verb, in);
   }
 
@@ -112,10 +119,21 @@ class Books {
   }
 
   void set_clock(std::istringstream& in) {
-    int64_t day = 0, hour = 0, minute = 0;
+    int64_t day = 0, hour = 0, minute = 0, second = 0;
     char colon = ':';
-    in >> day >> hour >> colon >> minute;
-    now_us_ = day * kDayUs + (hour * 60 + minute) * kMinuteUs;
+    in >> day >> hour >> colon >> minute >> colon >> second;
+    now_us_ = day * kDayUs + (hour * 60 + minute) * kMinuteUs + second * kSecondUs;
+  }
+
+  std::string describe_pin(std::istringstream& in) {
+    int64_t number = 0;
+    in >> number;
+    const AccountState* account = find_account(accounts_, number);
+    if (account == nullptr) return "?";
+    std::string text = std::to_string(account->pin_failures);
+    if (account->pin_locked_until_us == 0) return text;
+    const int64_t ago_s = (now_us_ - (account->pin_locked_until_us - 15 * kMinuteUs)) / kSecondUs;
+    return text + " lock begun " + std::to_string(ago_s / 60) + ":" + std::to_string(ago_s % 60) + " ago";
   }
 
   std::string describe(std::istringstream& in) {
@@ -157,8 +175,19 @@ class Books {
         decide(operation, accounts_, next_transaction_id_, {.limits = limits_, .now_us = now_us_, .pins = pins_}, log_);
     if (outcome.code != OutcomeCode::kSuccess) {
       EXPECT_EQ(log_.size(), rows_before);
-      for (size_t i = 0; i < accounts_.size(); ++i) EXPECT_EQ(fields_of(accounts_[i]), fields_of(before[i]));
-      return std::string(name_of(outcome.code)) + " " + std::to_string(outcome.account_number);
+      for (size_t i = 0; i < accounts_.size(); ++i) {
+        EXPECT_EQ(fields_of(accounts_[i]), fields_of(before[i]));
+        const bool may_count = operation.pin && accounts_[i].account_number == operation.account_number;
+        if (!may_count) {
+          EXPECT_EQ(pin_fields_of(accounts_[i]), pin_fields_of(before[i]));
+        }
+      }
+      const bool is_locked = outcome.code == OutcomeCode::kPinLocked;
+      if (!is_locked && outcome.code != OutcomeCode::kInvalidPin) {
+        EXPECT_EQ(outcome.pin_locked_s, 0);
+      }
+      return std::string(name_of(outcome.code)) + " " + std::to_string(outcome.account_number) +
+             (outcome.pin_locked_s > 0 ? " for " + std::to_string(outcome.pin_locked_s) : "");
     }
 
     const bool is_transfer = operation.type == OperationType::kTransfer;
@@ -275,6 +304,10 @@ TEST(RulesTable, Precedence) {
     account 5 7 GOLD   9999999999999.99 pin=1234
     account 8 8 GOLD   9999999999999.99 inactive
     account 9 8 GOLD   9999999999999.99
+    account 6 7 BASIC  5.00 pin=1234
+    withdraw c7 6 1.00 pin=1                       -> INVALID_PIN 6
+    withdraw c7 6 1.00 pin=2                       -> INVALID_PIN 6
+    withdraw c7 6 1.00 pin=3                       -> INVALID_PIN 6 for 900
     transfer t1 2 4 1.00 pin=1234                  -> ok 4.00 6.00    # uses up account 2's count
 
     transfer c6 77 77 1000000.00                   -> SAME_ACCOUNT_TRANSFER 77
@@ -286,6 +319,9 @@ TEST(RulesTable, Precedence) {
     transfer a7 1 8   1000000.00                   -> FORBIDDEN 1
     transfer c7 1 8   1000000.00                   -> ACCOUNT_NOT_ACTIVE 1
     transfer c7 2 8   1000000.00                   -> ACCOUNT_NOT_ACTIVE 8
+    transfer c6 6 8   1000000.00                   -> FORBIDDEN 6
+    transfer c7 6 8   1000000.00                   -> ACCOUNT_NOT_ACTIVE 8
+    transfer c7 6 9   1000000.00                   -> PIN_LOCKED 6 for 900
     transfer c7 2 9   1000000.00                   -> INVALID_PIN 2
     transfer c7 2 9   1000000.00 pin=4321          -> INVALID_PIN 2
     transfer c7 2 9   1000000.00 pin=1234          -> DAILY_TRANSACTION_COUNT_EXCEEDED 2
@@ -343,6 +379,107 @@ TEST(RulesTable, Pins) {
     transfer c7 2 1 1.00             -> ok 100.00 99.00           # the payee's PIN guards nothing here
     withdraw c7 2   1.00 pin=9999    -> ok 99.00                  # no PIN on the account: whatever is typed is ignored
     deposit  c7 1   1.00             -> ok 100.00
+  )");
+}
+
+TEST(RulesTable, ThreeWrongPinsInARowLockFor15Minutes) {
+  run_table(R"(
+    account 1 7 GOLD 100.00 pin=1234
+    account 2 7 GOLD 100.00 pin=1234
+    clock 20000 12:00
+
+    withdraw c7 1   1.00 pin=0000    -> INVALID_PIN 1
+    transfer c7 1 2 1.00 pin=0001    -> INVALID_PIN 1
+    pin 1                            -> 2
+    withdraw c7 1   1.00 pin=0002    -> INVALID_PIN 1 for 900     # the third
+    pin 1                            -> 3 lock begun 0:0 ago
+    withdraw c7 1   1.00 pin=0003    -> PIN_LOCKED 1 for 900
+    withdraw c7 1   1.00 pin=1234    -> PIN_LOCKED 1 for 900      # the right one does not help
+    withdraw c7 1   1.00             -> PIN_LOCKED 1 for 900
+    transfer t9 1 2 1.00 pin=1234    -> PIN_LOCKED 1 for 900      # nor does a teller
+    withdraw c7 2   1.00 pin=1234    -> ok 99.00                  # another account's PIN is another PIN
+    deposit  c7 1   1.00             -> ok 101.00                 # money may come in
+    transfer c7 2 1 1.00 pin=1234    -> ok 98.00 102.00
+
+    clock 20000 12:14:59
+    withdraw c7 1   1.00 pin=1234    -> PIN_LOCKED 1 for 1
+    pin 1                            -> 3 lock begun 14:59 ago     # attempts while it is locked do not lengthen it
+    clock 20000 12:15
+    withdraw c7 1   1.00             -> INVALID_PIN 1              # the lock is over, and nothing was guessed
+    pin 1                            -> 3 lock begun 15:0 ago
+    withdraw c7 1   1.00 pin=0004    -> INVALID_PIN 1
+    pin 1                            -> 1                          # counted anew
+    withdraw c7 1   1.00 pin=0005    -> INVALID_PIN 1
+    withdraw c7 1   1.00 pin=1234    -> ok 101.00
+    pin 1                            -> 0
+    withdraw c7 1   1.00 pin=0006    -> INVALID_PIN 1
+    withdraw c7 1   1.00 pin=0007    -> INVALID_PIN 1
+    withdraw c7 1   1.00 pin=0008    -> INVALID_PIN 1 for 900
+    clock 20001 00:00
+    withdraw c7 1   1.00 pin=1234    -> ok 100.00                  # the right one right after a lock
+    pin 1                            -> 0
+    state 1                          -> 100.00 seq 4 used 0.00/0@0
+  )");
+}
+
+TEST(RulesTable, WhatCountsAsAWrongPin) {
+  run_table(R"(
+    limit BASIC 10.00 5
+    account 1 7 BASIC 100.00 pin=1234
+    account 2 7 GOLD  100.00
+    account 3 7 GOLD  100.00 pin=1234 inactive
+    account 4 8 GOLD  100.00 pin=1234
+
+    # No PIN, a stranger's, one for an account that may not be debited, one that no account asks for: none of these.
+    withdraw c7 1   1.00              -> INVALID_PIN 1
+    withdraw c8 1   1.00 pin=0000     -> FORBIDDEN 1
+    transfer a7 1 2 1.00 pin=0000     -> FORBIDDEN 1
+    transfer c7 1 9 1.00 pin=0000     -> ACCOUNT_NOT_FOUND 9
+    transfer c7 1 1 1.00 pin=0000     -> SAME_ACCOUNT_TRANSFER 1
+    transfer c7 1 3 1.00 pin=0000     -> ACCOUNT_NOT_ACTIVE 3
+    withdraw c7 3   1.00 pin=0000     -> ACCOUNT_NOT_ACTIVE 3
+    withdraw c7 2   1.00 pin=0000     -> ok 99.00
+    transfer c7 2 4 1.00 pin=0000     -> ok 98.00 (101.00)
+    deposit  c7 1   1.00 pin=0000     -> ok 101.00
+    pin 1                             -> 0
+    pin 2                             -> 0
+    pin 3                             -> 0
+    pin 4                             -> 0
+
+    # A wrong PIN counts whatever else is wrong, and a right one is a right one whatever refuses the rest.
+    withdraw c7 1   500.00 pin=12345  -> INVALID_PIN 1
+    transfer c7 1 2 50.00  pin=4321   -> INVALID_PIN 1
+    pin 1                             -> 2
+    withdraw c7 1   500.00 pin=1234   -> INSUFFICIENT_FUNDS 1
+    pin 1                             -> 0
+    withdraw t9 1   1.00   pin=9999   -> INVALID_PIN 1
+    withdraw t9 1   1.00   pin=9999   -> INVALID_PIN 1
+    transfer c7 1 2 50.00  pin=1234   -> TRANSFER_LIMIT_EXCEEDED 1
+    pin 1                             -> 0
+    withdraw c7 1   1.00   pin=9999   -> INVALID_PIN 1
+    withdraw c7 1   1.00              -> INVALID_PIN 1
+    withdraw c7 1   1.00   pin=9999   -> INVALID_PIN 1
+    withdraw c7 1   1.00              -> INVALID_PIN 1
+    pin 1                             -> 2
+    withdraw c7 1   1.00   pin=9999   -> INVALID_PIN 1 for 900
+  )");
+}
+
+// A clock that steps ends a lock early or makes it longer; it never opens an account to more than three guesses a lock.
+TEST(RulesTable, PinLocksAndClocksThatStep) {
+  run_table(R"(
+    account 1 7 GOLD 100.00 pin=1234
+    clock 20000 12:00
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1 for 900
+    clock 20000 11:00
+    withdraw c7 1 1.00 pin=1234   -> PIN_LOCKED 1 for 4500
+    clock 20000 12:20
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1
+    clock 20000 12:10
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1            # the lock has been seen to be over
+    withdraw c7 1 1.00 pin=0000   -> INVALID_PIN 1 for 900
   )");
 }
 

@@ -47,6 +47,7 @@ TEST_F(Grants, TheServiceMayDoItsWork) {
   for (const char* sql : {
            "SELECT * FROM accounts WHERE account_number = ANY ('{1}'::bigint[]) FOR NO KEY UPDATE",
            "UPDATE accounts SET balance = 11, log_seq = 1, usage_day = '2026-01-01', usage_amount = 0, usage_count = 0",
+           "UPDATE accounts SET pin_failures = 3, pin_locked_until = now()",
            "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, transaction_type, "
            "direction, amount, balance_after, description) VALUES (2, 1, 1, 1, now(), 'DEPOSIT', 'CREDIT', 1, 11, '')",
            "SELECT nextval('transaction_id_blocks')",

@@ -34,6 +34,7 @@ void Database::reset(Break broken, int replicas) {
   keys_.assign(kKeys, {});
   log_ids_.clear();
   committed_.clear();
+  wrong_pins_.clear();
   heard_unconfirmed_.clear();
   limits_.fill({.daily_amount = Money::from_minor(30'000), .daily_count = 6});
   limits_[static_cast<size_t>(Privilege::kBasic)] = {.daily_amount = Money::from_minor(9'000), .daily_count = 3};
@@ -57,6 +58,11 @@ Row* Database::find_row(int64_t account_number) {
 int Database::committed(int attempt) const {
   const auto index = static_cast<size_t>(attempt);
   return index < committed_.size() ? committed_[index] : 0;
+}
+
+int Database::wrong_pins(int attempt) const {
+  const auto index = static_cast<size_t>(attempt);
+  return index < wrong_pins_.size() ? wrong_pins_[index] : 0;
 }
 
 void Database::hear_unconfirmed(const Request& request) {
@@ -505,11 +511,13 @@ const char* Database::refusal_of_write(const Request& request) const {
 
 void Database::check_write(const Backend& backend) {
   const Request& request = backend.request;
-  if (request.log.empty() && request.answers.empty()) world_.violate("a lane writes nothing");
-  for (const AccountState& account : request.accounts) {
-    const Row* row = find_row(account.account_number);
-    if (row == nullptr || (row->holder != backend.index && broken_ != Break::kNoRowLocks))
-      world_.violate(concat("account ", account.account_number, " is written without its lock"));
+  if (request.log.empty() && request.answers.empty() && request.pins.empty()) world_.violate("a lane writes nothing");
+  for (const std::vector<AccountState>* written : {&request.accounts, &request.pins}) {
+    for (const AccountState& account : *written) {
+      const Row* row = find_row(account.account_number);
+      if (row == nullptr || (row->holder != backend.index && broken_ != Break::kNoRowLocks))
+        world_.violate(concat("account ", account.account_number, " is written without its lock"));
+    }
   }
   for (const Request::NewAnswer& answer : request.answers) {
     if (keys_[static_cast<size_t>(answer.key)].holder != backend.index && broken_ != Break::kNoClaims)
@@ -526,6 +534,7 @@ void Database::check_write(const Backend& backend) {
 void Database::commit(Backend& backend) {
   const Request& request = backend.request;
   ++world_.counts.commits;
+  commit_pins(request);
   for (const Request::NewRow& added : request.log) {
     const LogEntry& entry = added.entry;
     Row* row = find_row(added.account_number);
@@ -583,6 +592,42 @@ void Database::commit(Backend& backend) {
     key.answer = answer.answer;
     key.attempt = answer.attempt;
     world_.trace("kept under key ", answer.key, ": attempt ", answer.attempt);
+  }
+}
+
+// Follows every PIN that the rules looked at, one by one, and holds what the lane writes against what that comes to.
+void Database::commit_pins(const Request& request) {
+  for (const PinEvent& event : request.pin_events) {
+    AccountState& state = find_row(event.account_number)->state;
+    const bool is_locked = state.pin_locked_until_us > request.now_us;
+    if (is_locked != (event.kind == PinEvent::Kind::kLocked))
+      world_.violate(
+          concat("account ", event.account_number,
+                 is_locked ? ": a PIN was looked at while it was locked" : ": said to be locked, and is not"));
+    if (is_locked) continue;
+    if (std::exchange(state.pin_locked_until_us, 0) != 0) state.pin_failures = 0;
+    if (event.kind == PinEvent::Kind::kRight) {
+      state.pin_failures = 0;
+      continue;
+    }
+    const auto attempt = static_cast<size_t>(event.attempt);
+    if (attempt >= wrong_pins_.size()) wrong_pins_.resize(attempt + 1);
+    ++wrong_pins_[attempt];
+    world_.inject(Injected::kWrongPin);
+    if (++state.pin_failures < kPinFailuresMax) continue;
+    state.pin_locked_until_us = request.now_us + kPinLockUs;
+    world_.inject(Injected::kPinLocked);
+  }
+  for (const AccountState& written : request.pins) {
+    const AccountState& expected = find_row(written.account_number)->state;
+    if (written.pin_failures != expected.pin_failures || written.pin_locked_until_us != expected.pin_locked_until_us)
+      world_.violate(concat("account ", written.account_number, ": its PIN's state is not what was tried makes it"));
+  }
+  for (const PinEvent& event : request.pin_events) {
+    const bool is_written =
+        std::ranges::find(request.pins, event.account_number, &AccountState::account_number) != request.pins.end();
+    if (event.kind == PinEvent::Kind::kWrong && !is_written)
+      world_.violate(concat("account ", event.account_number, ": a wrong PIN was not written"));
   }
 }
 

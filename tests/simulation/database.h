@@ -104,6 +104,8 @@ struct Request {
   bool wants_limits = false;
   std::vector<int> keys;
   std::vector<AccountState> accounts;
+  std::vector<AccountState> pins;  // only what is known of their PINs is written
+  std::vector<PinEvent> pin_events;
   std::vector<NewRow> log;
   std::vector<NewAnswer> answers;
   bool has_usage = false;
@@ -178,6 +180,8 @@ class Database {
   const KeyRow& key(int key) const { return keys_[static_cast<size_t>(key)]; }
   // How many transactions that attempt has in the log.
   int committed(int attempt) const;
+  // How often that attempt's PIN has been counted as a wrong one.
+  int wrong_pins(int attempt) const;
   const TransferLimits& limits() const { return limits_; }
   bool has_live_transaction() const;
   bool has_stepped() const { return has_stepped_; }
@@ -207,6 +211,7 @@ class Database {
   const char* refusal_of_write(const Request& request) const;
   void check_write(const Backend& backend);
   void commit(Backend& backend);
+  void commit_pins(const Request& request);
   void execute_end_backend(Backend& backend);
   void execute_find(Backend& backend);
   void fail(Backend& backend, const char* sqlstate);
@@ -229,6 +234,7 @@ class Database {
   std::vector<KeyRow> keys_;
   std::vector<int64_t> log_ids_;
   std::vector<int> committed_;          // by attempt
+  std::vector<int> wrong_pins_;         // by attempt
   std::vector<int> heard_unconfirmed_;  // attempts
   TransferLimits limits_{};
   int64_t next_block_ = 1;

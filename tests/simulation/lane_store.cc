@@ -76,6 +76,8 @@ Request& SimulatedLaneStore::begin(Step step) {
   request.account_numbers.clear();
   request.keys.clear();
   request.accounts.clear();
+  request.pins.clear();
+  request.pin_events.clear();
   request.log.clear();
   request.answers.clear();
   return request;
@@ -141,13 +143,20 @@ Task<StoreStatus> SimulatedLaneStore::lock(const LockRequest& wanted, Locked& ou
 }
 
 Task<StoreStatus> SimulatedLaneStore::write(const WriteRequest& written) {
-  if (!is_open_) co_return StoreStatus::kLost;
+  if (!is_open_) {
+    world_.pin_events.clear();
+    co_return StoreStatus::kLost;
+  }
   Request& request = begin(Step::kWrite);
   if (!written.log.empty()) {
     for (const AccountState& account : written.accounts) {
       if (account.changed) request.accounts.push_back(account);
     }
   }
+  for (const AccountState& account : written.accounts) {
+    if (account.pin_changed) request.pins.push_back(account);
+  }
+  request.pin_events.swap(world_.pin_events);
   for (const LogRow& row : written.log) {
     request.log.push_back({.entry = {.transaction_id = row.transaction_id,
                                      .attempt = leading_number(row.description),
@@ -175,6 +184,10 @@ Task<StoreStatus> SimulatedLaneStore::write(const WriteRequest& written) {
 }
 
 Task<StoreStatus> SimulatedLaneStore::rollback() {
+  // Of a batch that was decided and is not written.
+  for (const PinEvent& event : std::exchange(world_.pin_events, {})) {
+    if (event.kind == PinEvent::Kind::kWrong) world_.violate("a wrong PIN is rolled back");
+  }
   if (!is_open_) co_return StoreStatus::kLost;
   begin(Step::kRollback);
   const StoreStatus status = co_await Answer{*this};

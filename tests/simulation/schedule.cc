@@ -23,10 +23,10 @@ constexpr int64_t kScheduleMostNs = 900 * kSecond;
 constexpr int64_t kMicrosPerDay = int64_t{24} * 3600 * 1'000'000;
 
 std::string_view name_of(OutcomeCode code) {
-  constexpr std::array<std::string_view, 15> kNames{
-      "success",     "account not found",  "forbidden",        "account not active", "same account",
-      "invalid pin", "insufficient funds", "balance overflow", "transfer limit",     "transfer count",
-      "replayed",    "conflict",           "key reused",       "unavailable",        "outcome unknown"};
+  constexpr std::array<std::string_view, 16> kNames{
+      "success",    "account not found",  "forbidden",        "account not active", "same account",   "invalid pin",
+      "pin locked", "insufficient funds", "balance overflow", "transfer limit",     "transfer count", "replayed",
+      "conflict",   "key reused",         "unavailable",      "outcome unknown"};
   return kNames[static_cast<size_t>(code)];
 }
 
@@ -37,19 +37,50 @@ const PinHasher& pin_hasher() {
   return pins;
 }
 
-// The service's own rules and answers.
+// The service's own rules and answers, with an eye on what becomes of PINs.
 class Books final : public BatchRules {
  public:
+  explicit Books(World& world) : world_(world) {}
+
   Outcome decide(const Operation& operation, std::span<AccountState> accounts, const TransferLimits& limits,
                  int64_t now_us, int64_t transaction_id, std::vector<LogRow>& log) const override {
-    return txn::decide(operation, accounts, transaction_id, {.limits = limits, .now_us = now_us, .pins = pin_hasher()},
-                       log);
+    const AccountState* account = find_account(accounts, operation.account_number);
+    const bool has_pin = operation.type != OperationType::kDeposit && account != nullptr && account->pin_hash;
+    const Outcome outcome = txn::decide(operation, accounts, transaction_id,
+                                        {.limits = limits, .now_us = now_us, .pins = pin_hasher()}, log);
+    if (has_pin) note_pin(operation, outcome.code);
+    return outcome;
   }
   StoredAnswer render(const Operation& operation, const Outcome& outcome, std::string_view request_id) const override {
     StoredAnswer answer;
     answer.status = static_cast<int16_t>(append_money_answer(answer.body, operation, outcome, request_id));
     return answer;
   }
+
+ private:
+  void note_pin(const Operation& operation, OutcomeCode code) const {
+    PinEvent::Kind kind = PinEvent::Kind::kRight;
+    switch (code) {
+      case OutcomeCode::kAccountNotFound:
+      case OutcomeCode::kForbidden:
+      case OutcomeCode::kAccountNotActive:
+      case OutcomeCode::kSameAccountTransfer:
+        return;  // before the PIN
+      case OutcomeCode::kInvalidPin:
+        if (!operation.pin) return;
+        kind = PinEvent::Kind::kWrong;
+        break;
+      case OutcomeCode::kPinLocked:
+        kind = PinEvent::Kind::kLocked;
+        break;
+      default:
+        break;
+    }
+    world_.pin_events.push_back(
+        {.kind = kind, .attempt = std::stoi(operation.description), .account_number = operation.account_number});
+  }
+
+  World& world_;
 };
 
 // What a client wants, however often it has to ask.
@@ -116,6 +147,8 @@ class Schedule {
   bool is_founded(const Attempt& attempt);
   void audit();
   void audit_account(const Row& row);
+  void audit_pin(const Attempt& attempt);
+  bool is_in_doubt() const;
   void count();
   bool turn_until(const auto& done);
   bool is_violated() const { return !world_.violation.empty(); }
@@ -136,11 +169,13 @@ class Schedule {
   int key_share_ = 0;
   int poison_share_ = 0;
   int leave_share_ = 0;
+  int wrong_pin_share_ = 100;
+  int64_t hot_account_ = 1;
   int next_wish_ = 0;
 };
 
 Schedule::Schedule(World& world, Database& database, Break broken)
-    : world_(world), database_(database), random_(world.random) {
+    : world_(world), database_(database), random_(world.random), books_(world) {
   const auto replicas = static_cast<int>(random_.between(1, 3));
   database_.reset(broken, replicas);
   choose_faults();
@@ -197,6 +232,10 @@ void Schedule::make_accounts() {
   database_.set_wall_us(kDay * kMicrosPerDay - (random_.chance(500) ? random_.below(5'000'000) : kMicrosPerDay / 2));
   const int64_t count = random_.between(2, 6);
   static const PinHash kPin = pin_hasher().hash(2, "1234");
+  if (random_.chance(300)) {
+    wrong_pin_share_ = 600;
+    hot_account_ = 2;
+  }
   for (int64_t number = 1; number <= count; ++number) {
     AccountState account;
     account.account_number = number;
@@ -205,7 +244,7 @@ void Schedule::make_accounts() {
     account.is_active = number < 3 || !random_.chance(50);
     account.balance = Money::from_minor(random_.below(20'000));
     if (number == 3 && random_.chance(100)) account.balance = kMaxBalance - Money::from_minor(5'000);
-    if (number == 2 && random_.chance(100)) account.pin_hash = kPin;
+    if (number == 2 && random_.chance(hot_account_ == 2 ? 900 : 100)) account.pin_hash = kPin;
     database_.add_account(account);
   }
 }
@@ -228,13 +267,15 @@ Wish Schedule::make_wish() {
   operation.caller_role = random_.chance(900) ? Role::kTeller : Role::kCustomer;
   operation.caller_id = random_.between(1, accounts);
   // Some accounts are hotter than others.
-  operation.account_number = random_.chance(500) ? 1 : random_.between(1, accounts + (random_.chance(30) ? 1 : 0));
+  operation.account_number =
+      random_.chance(500) ? hot_account_ : random_.between(1, accounts + (random_.chance(30) ? 1 : 0));
   if (operation.type == OperationType::kTransfer) {
     operation.to_account = random_.between(1, accounts);
     operation.transfer_mode = TransferMode::kUpi;
   }
   operation.amount = Money::from_minor(random_.between(1, random_.chance(300) ? 12'000 : 2'500));
-  if (operation.account_number == 2 && !random_.chance(100)) operation.pin = random_.chance(900) ? "1234" : "4321";
+  if (operation.account_number == 2 && !random_.chance(100))
+    operation.pin = random_.chance(wrong_pin_share_) ? "4321" : "1234";
   if (again) {
     world_.inject(Injected::kSameKeyAgain);
     wish.key = keyed_[random_.index(keyed_.size())].key;
@@ -476,7 +517,12 @@ bool Schedule::is_founded(const Attempt& attempt) {
     case OutcomeCode::kAccountNotActive:
       return !row.state.is_active;
     case OutcomeCode::kInvalidPin:
-      return row.state.pin_hash.has_value() && operation.pin != "1234";
+      // One that was guessed has been counted.
+      return row.state.pin_hash.has_value() && operation.pin != "1234" &&
+             (!operation.pin || database_.wrong_pins(attempt.number) > 0);
+    case OutcomeCode::kPinLocked:
+      return row.state.pin_hash.has_value() &&
+             operation.type != OperationType::kDeposit;  // when: Database::commit_pins
     case OutcomeCode::kDailyTransactionCountExceeded:
       return sent.count >= limit.daily_count;
     case OutcomeCode::kTransferLimitExceeded:
@@ -526,6 +572,23 @@ void Schedule::audit_account(const Row& row) {
   }
 }
 
+// A wrong PIN counts once; twice when the first time has been lost from sight with its connection.
+void Schedule::audit_pin(const Attempt& attempt) {
+  const int counted = database_.wrong_pins(attempt.number);
+  const OutcomeCode code = attempt.outcome.code;
+  const bool may_be = code == OutcomeCode::kInvalidPin || code == OutcomeCode::kUnavailable ||
+                      code == OutcomeCode::kOutcomeUnknown || is_in_doubt();
+  if (counted > 0 && !may_be)
+    world_.violate(concat("attempt ", attempt.number, " was answered \"", name_of(code), "\", and its PIN counted"));
+  if (counted <= 1) return;
+  ++world_.counts.pins_counted_twice;
+  if (!is_in_doubt()) world_.violate(concat("attempt ", attempt.number, ": its wrong PIN counted ", counted, " times"));
+}
+
+bool Schedule::is_in_doubt() const {
+  return std::ranges::any_of(ledgers_, [](const auto& ledger) { return ledger->counters().commits_in_doubt.value() > 0; });
+}
+
 void Schedule::audit() {
   for (const Row& row : database_.rows()) audit_account(row);
   std::array<int, kKeys> commits_by_key{};
@@ -537,6 +600,7 @@ void Schedule::audit() {
     if (committed > 1 || (committed == 1 && !may_be) || (committed == 0 && code == OutcomeCode::kSuccess))
       world_.violate(concat("attempt ", attempt.number, " was answered \"", name_of(code), "\" and committed ",
                             committed, " times"));
+    audit_pin(attempt);
     if (attempt.wish.key < 0) continue;
     commits_by_key[static_cast<size_t>(attempt.wish.key)] += committed;
     if (committed == 1 && !is_kept(attempt))

@@ -59,6 +59,7 @@ void add(Counts& sum, const Counts& part) {
   sum.stale_to_nobody += part.stale_to_nobody;
   sum.days_used_twice += part.days_used_twice;
   sum.unconfirmed_found += part.unconfirmed_found;
+  sum.pins_counted_twice += part.pins_counted_twice;
 }
 
 void print(const Counts& counts, double seconds) {
@@ -84,6 +85,8 @@ void print(const Counts& counts, double seconds) {
   std::printf("%12" PRIu64 "  wrong outcomes told to clients that had gone\n", counts.stale_to_nobody);
   std::printf("%12" PRIu64 "  days' limits used twice over a clock that stepped ahead and back\n",
               counts.days_used_twice);
+  std::printf("%12" PRIu64 "  wrong PINs counted twice, because their commit was in doubt\n",
+              counts.pins_counted_twice);
   std::printf("%12" PRIu64 "  successes found in the log, the standbys' missing confirmation unheard\n",
               counts.unconfirmed_found);
 }

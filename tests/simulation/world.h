@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/clock.h"
 #include "core/concat.h"
@@ -38,6 +39,8 @@ enum class Injected : uint8_t {
   kClockStepped,
   kClientGone,
   kSameKeyAgain,
+  kWrongPin,
+  kPinLocked,
   kCount,
 };
 inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCount)> kInjectedNames{
@@ -61,6 +64,8 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCou
     "the database's clock stepped",
     "client gone before its answer",
     "a key used again, for the same or another request",
+    "a wrong PIN counted",
+    "of these: the third in a row",
 };
 
 struct Counts {
@@ -76,8 +81,17 @@ struct Counts {
   uint64_t stale_to_nobody = 0;
   uint64_t days_used_twice = 0;
   uint64_t unconfirmed_found = 0;
+  uint64_t pins_counted_twice = 0;
 
   void add(Injected kind) { ++injected[static_cast<size_t>(kind)]; }
+};
+
+// What the rules made of a PIN that they looked at.
+struct PinEvent {
+  enum class Kind : uint8_t { kRight, kWrong, kLocked };
+  Kind kind = Kind::kRight;
+  int attempt = 0;
+  int64_t account_number = 0;
 };
 
 // Serves many schedules one after the other; making a loop is dear. Must outlive what runs in it.
@@ -93,6 +107,7 @@ class World {
   void reset(uint64_t seed) {
     random = Random(seed);
     violation.clear();
+    pin_events.clear();
     constexpr int64_t kTick = TimerWheel::kTickNs;
     clock.advance_ns((clock.now_ns() / kTick + 1) * kTick - clock.now_ns());
     loop.turn();
@@ -144,6 +159,8 @@ class World {
   Random random{0};
   Counts counts;
   std::string violation;
+  // Of the batch that is being decided: a lane writes, or rolls back, before anything else happens.
+  std::vector<PinEvent> pin_events;
   bool tracing = false;
   int64_t start_ns = 0;
 };
