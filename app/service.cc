@@ -62,6 +62,16 @@ bool is_json(const HttpRequest& request) {
 
 }  // namespace
 
+// Which methods a path takes, and for a browser that asks on behalf of a page, what that may send.
+void Service::answer_options(Exchange& exchange, std::string_view allow) {
+  const HeaderField headers[] = {{"Allow", allow},
+                                 {"Access-Control-Allow-Methods", allow},
+                                 {"Access-Control-Allow-Headers", kCorsAllowHeaders},
+                                 {"Access-Control-Max-Age", kCorsMaxAgeSeconds}};
+  const bool is_granted = exchange.is_cors_allowed() && is_preflight(exchange.request());
+  exchange.respond({.status = 204, .headers = {headers, is_granted ? std::size(headers) : 1}});
+}
+
 Service::Service(Context& context, Scope& handlers)
     : context_(context),
       handlers_(handlers),
@@ -92,7 +102,7 @@ void Service::on_request(Exchange& exchange) {
       return respond_problem(context_, exchange, Problem::kNotFound);
     case RouteMatch::Kind::kMethodNotAllowed: {
       const HeaderField allow{"Allow", match.allow};
-      if (request.method == Method::kOptions) return exchange.respond({.status = 204, .headers = {&allow, 1}});
+      if (request.method == Method::kOptions) return answer_options(exchange, match.allow);
       return respond_problem(context_, exchange, Problem::kMethodNotAllowed, {}, {&allow, 1});
     }
   }

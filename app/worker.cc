@@ -23,6 +23,7 @@
 #include "db/pg_lane_store.h"
 #include "db/reader.h"
 #include "db/redis_client.h"
+#include "net/cors.h"
 #include "net/http_server.h"
 
 namespace txn {
@@ -72,8 +73,9 @@ ReaderOptions reader_options(const Settings& settings) {
           .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
 }
 
-HttpServerOptions server_options(const Settings& settings) {
-  return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers))};
+HttpServerOptions server_options(const Settings& settings, const CorsPolicy& cors) {
+  return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers)),
+          .cors = cors.is_enabled() ? &cors : nullptr};
 }
 
 std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::unique_ptr<TokenKeys> keys) {
@@ -101,6 +103,7 @@ class Worker::Parts {
                                        : std::make_unique<RedisClient>(loop_, *shared.redis, shared.redis_health)),
         limits_(shared.settings, clock_, shared.limits, redis_.get()),
         tokens_(make_verifier(shared.settings, std::move(keys))),
+        cors_(shared.settings.cors_allowed_origins),
         fingerprints_(hash_secret(shared.settings)),
         ledger_(loop_, books_, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
@@ -127,7 +130,7 @@ class Worker::Parts {
                  .spans = shared.traces != nullptr ? &shared.traces->add_producer() : nullptr,
                  .scratch = scratch_},
         service_(context_, handlers_),
-        server_(loop_, service_, server_options(shared.settings)),
+        server_(loop_, service_, server_options(shared.settings, cors_)),
         on_metrics_page_(shared.metrics_page, {.ring = &loop_.ring(),
                                                .loop = &loop_.counters(),
                                                .server = &server_.counters(),
@@ -236,6 +239,7 @@ class Worker::Parts {
   std::unique_ptr<RedisClient> redis_;  // nullptr: limits are counted in memory
   RateLimiter limits_;
   std::unique_ptr<TokenVerifier> tokens_;
+  CorsPolicy cors_;
   RequestFingerprinter fingerprints_;
   DatabaseCounters database_counters_;
   Ledger ledger_;

@@ -255,6 +255,7 @@ Exchange& Connection::new_exchange() {
   exchange.method_ = Method::kOther;
   exchange.complete_ = false;
   exchange.is_held_ = false;
+  exchange.cors_ = {};
   exchanges_.push_back(exchange);
   ++exchange_count_;
   return exchange;
@@ -270,6 +271,7 @@ void Connection::start_exchange() {
   exchange.keep_alive_ = request.keep_alive && !over_limit_;
   exchange.head_only_ = request.method == Method::kHead;
   exchange.is_safe_ = is_safe_method(request.method);
+  if (server_.options_.cors != nullptr) exchange.cors_ = server_.options_.cors->match(request);
   if (!exchange.is_safe_) ++unsafe_count_;
   if (!exchange.keep_alive_) stop_reading_requests();
   if (over_limit_) {
@@ -288,6 +290,8 @@ void Connection::refuse(int status, std::string_view detail) {
   exchange.keep_alive_ = false;
   exchange.head_only_ = parser_.headers_complete() && parser_.request().method == Method::kHead;
   exchange.is_safe_ = true;
+  if (server_.options_.cors != nullptr && parser_.headers_complete())
+    exchange.cors_ = server_.options_.cors->match(parser_.request());
   stop_reading_requests();
   server_.service_.on_bad_request(exchange, status, detail);
 }
@@ -343,6 +347,7 @@ void Connection::write_answer(const Exchange& exchange, const Answer& answer, By
                    .head_only = exchange.head_only_,
                    .strict_transport = exchange.over_tls_,
                    .extra = answer.headers,
+                   .cors_lines = exchange.cors_.lines,
                    .lines = exchange.lines()},
                   answer.body);
 }

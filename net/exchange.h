@@ -13,6 +13,7 @@
 #include "core/check.h"
 #include "core/intrusive_list.h"
 #include "net/byte_buffer.h"
+#include "net/cors.h"
 #include "net/http_request.h"
 #include "net/request_id.h"
 
@@ -75,6 +76,9 @@ class Exchange : public ListNode<ExchangeListTag> {
   void set_lines(std::string_view lines);
   std::string_view lines() const { return {lines_.data(), lines_size_}; }
 
+  // Whether a browser may show the answer to the page that has asked (net/cors.h).
+  bool is_cors_allowed() const { return cors_.allowed; }
+
   // Answers, exactly once. The exchange is gone when this returns.
   void respond(const Answer& answer);
 
@@ -99,6 +103,7 @@ class Exchange : public ListNode<ExchangeListTag> {
   bool is_safe_ = false;   // RFC 9110 section 9.2.1
   bool answered_ = false;  // and waiting in `early_` for the ones before it
   ByteBuffer early_;
+  CorsPolicy::Match cors_;
   std::array<char, kExchangeLinesMax> lines_;
   size_t lines_size_ = 0;
   struct HeldRequest {

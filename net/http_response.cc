@@ -112,7 +112,7 @@ static_assert(kSecurityHeaders.size() + kStrictTransport.size() + 256 < kFixedHe
 
 size_t head_bound(const ResponseHead& head) {
   size_t bound = kFixedHeadBytes + head.request_id.size() + head.date.size() + head.content_type.size() +
-                 head.content_security_policy.size() + head.lines.size();
+                 head.content_security_policy.size() + head.cors_lines.size() + head.lines.size();
   for (const HeaderField& field : head.extra) {
     bound += field.name.size() + field.value.size() + 4;
   }
@@ -149,6 +149,7 @@ char* put_head(char* out, const ResponseHead& head, size_t content_length) {
       out = put(out, "\r\n");
     }
   }
+  out = put(out, head.cors_lines);
   out = put(out, head.lines);
   out = put_header(out, "Content-Type: ", head.content_type);
   if (has_content_length(head.status)) {

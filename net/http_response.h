@@ -31,6 +31,7 @@ struct ResponseHead {
   std::string_view content_security_policy =
       {};                                   // in place of "default-src 'self'"; only the documentation page needs it
   std::span<const HeaderField> extra = {};  // Allow, Retry-After, WWW-Authenticate, ...
+  std::string_view cors_lines = {};         // of CorsPolicy, as they are
   std::string_view lines = {};              // more of them, "Name: value\r\n" each, of our own making: not looked at
 };
 

@@ -23,6 +23,7 @@ struct HttpServerOptions {
   int64_t idle_timeout_ns = 75 * kNanosPerSecond;
   int64_t send_timeout_ns = 30 * kNanosPerSecond;  // without the peer taking a byte
   int64_t linger_timeout_ns = 2 * kNanosPerSecond;
+  const CorsPolicy* cors = nullptr;  // none: no answer speaks of it. Must outlive the server
 };
 
 // Requests of one connection that are under way at once; more wait in its buffers.
