@@ -119,6 +119,8 @@ void check_settings(const Settings& settings, Findings& findings) {
   for (const Cidr& network : settings.trusted_proxies) {
     if (network.prefix_length == 0) findings.warning("TRUSTED_PROXIES: every address may claim to be another one");
   }
+  for (const std::string& warning : settings.warnings) findings.warning(warning);
+  if (settings.core_dumps) findings.warning("CORE_DUMPS: true, a crash writes keys to disk");
   check_token_keys(settings, findings);
   check_tls(settings, findings);
   check_log_dir(settings.log_dir, findings);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/process.h"
 #include "app/token_key_source.h"
 #include "core/check.h"
 #include "core/concat.h"
@@ -151,8 +152,8 @@ int report(const std::vector<Error>& errors) {
   return kExitUsage;
 }
 
-std::expected<Settings, std::vector<Error>> load(const CommandLine& line) {
-  SettingSources sources{line.flags, settings_from_environment(environ), {}};
+std::expected<Settings, std::vector<Error>> load(const CommandLine& line, const SettingValues& environment) {
+  SettingSources sources{.flags = line.flags, .environment = environment, .file = {}, .file_path = line.config_path};
   if (!line.config_path.empty()) {
     auto file = read_config_file(line.config_path);
     if (!file) return std::unexpected(std::move(file.error()));
@@ -161,7 +162,7 @@ std::expected<Settings, std::vector<Error>> load(const CommandLine& line) {
   return load_settings(sources);
 }
 
-int run(const CommandLine& line, const Settings& settings, Serve serve) {
+int run(const CommandLine& line, const SettingValues& environment, const Settings& settings, Serve serve) {
   switch (line.command) {
     case Command::kServe: {
       std::vector<Error> errors = validate_for_serve(settings);
@@ -169,7 +170,7 @@ int run(const CommandLine& line, const Settings& settings, Serve serve) {
         // What core/config cannot tell: whether the file of keys holds any.
         if (auto loaded = TokenKeySource(settings).load(); !loaded) errors.push_back(std::move(loaded.error()));
       }
-      return errors.empty() ? serve(settings, [&line] { return load(line); }) : report(errors);
+      return errors.empty() ? serve(settings, [&] { return load(line, environment); }) : report(errors);
     }
     case Command::kMigrate:
       return cmd_migrate(settings, line.migrate);
@@ -221,10 +222,13 @@ int run_cli(int argc, char** argv, Serve serve) {
     }
     return line.error().exit_status;
   }
-  const auto settings = load(*line);
+  // Read once: afterwards the secrets are out of it, and SIGHUP reads the settings again.
+  const SettingValues environment = settings_from_environment(environ);
+  hide_secrets({argv, static_cast<size_t>(argc)}, environ);
+  const auto settings = load(*line, environment);
   if (line->command == Command::kCheckConfig) return cmd_check_config(settings);
   if (!settings) return report(settings.error());
-  return run(*line, *settings, serve);
+  return run(*line, environment, *settings, serve);
 }
 
 }  // namespace txn

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/process.h"
 #include "app/metrics_page.h"
 #include "app/metrics_scraper.h"
 #include "app/tls_reload.h"
@@ -124,6 +125,12 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   });
 
   warn_of_settings(settings);
+  for (const std::string& warning : settings.warnings)
+    LOG(kWarning, "app.serve", "A setting is not wise").field("exception", warning);
+  if (const auto confined = confine_process(settings.core_dumps); !confined) {
+    LOG(kError, "app.serve", "The process cannot be confined").field("exception", confined.error().message);
+    return kExitFailure;
+  }
   raise_descriptor_limit(settings);
   TokenKeySource key_source(settings);
   if (auto loaded = key_source.load(); !loaded) {

@@ -1,6 +1,7 @@
 #include "core/config.h"
 
 #include <arpa/inet.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
@@ -224,6 +225,12 @@ bool apply_rate_limit_enabled(Settings& settings, std::string_view value) {
   return enabled.has_value();
 }
 
+bool apply_core_dumps(Settings& settings, std::string_view value) {
+  const auto enabled = parse_boolean(value);
+  if (enabled) settings.core_dumps = *enabled;
+  return enabled.has_value();
+}
+
 bool apply_rate_limit_key(Settings& settings, std::string_view value) {
   if (value == "ip") {
     settings.rate_limit_key = RateLimitKey::kIp;
@@ -410,6 +417,8 @@ std::vector<Row> make_table() {
       custom("CORS_ALLOWED_ORIGINS", "", "a comma-separated list of origins like https://bank.example, or *",
              "origins whose pages may call the service", apply_cors_allowed_origins),
       duration<&S::drain_timeout, 0, 30'000>("DRAIN_TIMEOUT", "25s", "time for open requests after SIGTERM"),
+      custom("CORE_DUMPS", "false", "true or false", "whether cores may be dumped and debuggers attach, keys and all",
+             apply_core_dumps),
   };
   // These may carry a password within them.
   for (Row& row : rows) {
@@ -470,6 +479,15 @@ Result<std::string> read_secret_file(const std::string& path) {
   return content;
 }
 
+bool is_readable_by_all(const std::string& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && (status.st_mode & S_IROTH) != 0;
+}
+
+std::string exposed(std::string_view what) {
+  return concat(what, ": everybody on this machine may read the file; chmod 600 keeps it to its owner");
+}
+
 struct Level {
   const SettingValues& values;
   bool is_flags = false;
@@ -484,6 +502,7 @@ std::string origin_of(const Level& level, std::string_view name) {
 struct Given {
   std::string value;
   std::string origin;
+  bool is_exposed = false;  // the file it comes from can be read by all
 };
 
 // The value of `row` at one level, from the setting itself or the file its variant names. An unreadable file is an
@@ -491,7 +510,7 @@ struct Given {
 std::expected<std::optional<Given>, Error> find_at_level(const Row& row, const Level& level) {
   const std::string_view name = row.info.name;
   if (const auto direct = level.values.find(name); direct != level.values.end()) {
-    return Given{direct->second, origin_of(level, name)};
+    return Given{.value = direct->second, .origin = origin_of(level, name)};
   }
   const Row* variant = find_file_variant(name);
   if (variant == nullptr) return std::nullopt;
@@ -500,7 +519,7 @@ std::expected<std::optional<Given>, Error> find_at_level(const Row& row, const L
   const std::string origin = origin_of(level, variant->info.name);
   auto content = read_secret_file(path->second);
   if (!content) return std::unexpected(invalid(origin + ": " + content.error().message));
-  return Given{std::move(*content), origin};
+  return Given{std::move(*content), origin, is_readable_by_all(path->second)};
 }
 
 void report_unknown_names(const Level& level, std::vector<Error>& errors) {
@@ -658,6 +677,7 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       }
       if (!*given) continue;
       given_names.insert(row.info.name);
+      if ((*given)->is_exposed) settings.warnings.push_back(exposed((*given)->origin));
       if (!row.apply(settings, (*given)->value)) errors.push_back(invalid(explain(row, **given)));
       break;
     }
@@ -668,6 +688,11 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
     settings.database_pool_min = std::min(settings.database_pool_min, settings.database_pool_max);
   }
   validate_together(settings, errors);
+  if (!settings.tls_key_file.empty() && is_readable_by_all(settings.tls_key_file))
+    settings.warnings.push_back(exposed("TLS_KEY_FILE"));
+  const auto is_secret = [](const auto& given) { return find_row(given.first)->info.is_secret; };
+  if (errors.empty() && std::ranges::any_of(sources.file, is_secret) && is_readable_by_all(sources.file_path))
+    settings.warnings.push_back(exposed("--config"));
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return settings;
 }

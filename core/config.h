@@ -122,6 +122,9 @@ struct Settings {
   std::optional<HttpUrl> account_service;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
   std::chrono::milliseconds drain_timeout{25'000};
+  bool core_dumps = false;
+
+  std::vector<std::string> warnings;  // what is not wrong and not wise, a line each; no secrets
 };
 
 // One row of the table, for help texts and documentation.
@@ -158,12 +161,13 @@ struct SettingSources {
   SettingValues flags;
   SettingValues environment;
   SettingValues file;
+  std::string file_path;  // where `file` comes from; "" when it is no file
 };
 
 // Merges the sources by precedence, reads the files that *_FILE names (content minus one trailing newline; at the same
 // level the direct setting beats its *_FILE), parses and validates. All findings are reported, one Error each, naming
 // the setting, where it was given and what is allowed, and never a secret value. Unknown names in a source are
-// reported. Blocking file reads.
+// reported. Files with secrets that everybody on the machine may read are warned of. Blocking file reads.
 std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& sources);
 
 // What `serve` asks for beyond well-formed settings: keys to check tokens with, and to hash PINs with. Empty: all well.

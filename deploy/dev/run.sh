@@ -80,6 +80,7 @@ if [ -z "${JWT_SECRET_KEY-}${JWT_SECRET_KEY_FILE-}" ]; then
 fi
 export LOG_DIR=${LOG_DIR:-$run/logs}
 export SERVICE_PORT=${SERVICE_PORT:-8002}
+export CORE_DUMPS=${CORE_DUMPS:-true}  # gdb and perf are welcome here
 
 "$service" migrate 9>&- || die "the migration failed"
 "$service" seed-demo 9>&- || die "the demo accounts could not be made"

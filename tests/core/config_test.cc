@@ -104,6 +104,7 @@ TEST(LoadSettings, DefaultsAreThoseOfTheContract) {
   EXPECT_EQ(settings.log_backup_count, 10);
   EXPECT_THAT(settings.cors_allowed_origins, IsEmpty());
   EXPECT_EQ(settings.drain_timeout, seconds(25));
+  EXPECT_FALSE(settings.core_dumps);
 }
 
 // --- Precedence ------------------------------------------------------------------------------------------------------
@@ -255,7 +256,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
                     Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
-                    Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"}));
+                    Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"},
+                    Case{"CORE_DUMPS", "true"}));
 
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedValue,
@@ -280,7 +282,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
                     Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
-                    Case{"DRAIN_TIMEOUT", "31"}, Case{"JWT_LEEWAY", "-1"}));
+                    Case{"DRAIN_TIMEOUT", "31"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"}));
 
 TEST(LoadSettings, BracketsOfAnIpv6AddressAreDropped) {
   EXPECT_EQ(load_flags({{"SERVICE_HOST", "[::1]"}}).service_host, "::1");

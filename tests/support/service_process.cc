@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 
 #include "tests/support/json.h"
@@ -73,6 +76,9 @@ ServiceProcess::ServiceProcess(const Settings& settings, const Options& options)
   spawn.stdout_fd = out.write_end.get();
   spawn.stderr_fd = err.write_end.get();
   spawn.max_open_files = options.max_open_files;
+  for (const char* name : {"JWT_SECRET_KEY", "PIN_SECRET_KEY", "DATABASE_PASSWORD"}) {
+    if (const auto secret = settings.find(name); secret != settings.end()) secrets_.push_back(secret->second);
+  }
   stdout_ = std::make_unique<OutputCollector>(std::move(out.read_end));
   stderr_ = std::make_unique<OutputCollector>(std::move(err.read_end));
   process_ = std::make_unique<ChildProcess>(spawn);
@@ -98,18 +104,14 @@ ServiceProcess::~ServiceProcess() {
   const bool by_itself = status && (!told_to_end_ || (*status != ExitStatus{} && *status != ExitStatus{0, SIGKILL}));
   process_->kill_and_wait();
   stderr_->wait_for_end(Milliseconds(5'000));
-  if (by_itself) ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();
+  expect_no_secrets();
   check_log();
+  if (by_itself) ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();
 }
 
 void ServiceProcess::check_log() const {
-  // Tokens of the tests begin like this, and so do all JWTs with a header that begins with a name.
-  constexpr std::string_view kToken = "eyJ";
-  for (const std::string& line : log_lines()) {
+  for (const std::string& line : log_lines())
     if (!Json::valid(line)) ADD_FAILURE() << "the log has a line that is not JSON: " << line;
-    for (const std::string_view secret : {kToken, kJwtKey, std::string_view("\"pin\"")})
-      if (line.find(secret) != std::string::npos) ADD_FAILURE() << "the log has a secret: " << line;
-  }
 }
 
 void ServiceProcess::send_signal(int signal) {
@@ -138,6 +140,23 @@ std::optional<ExitStatus> ServiceProcess::terminate(Milliseconds timeout) {
   const auto status = process_->wait_for(timeout);
   if (status) stderr_->wait_for_end(Milliseconds(5'000));  // so that log_text() is all of it
   return status;
+}
+
+void ServiceProcess::expect_no_secrets() const {
+  std::string written = stdout_->text() + stderr_->text();
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_.path())) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    written.append(std::istreambuf_iterator<char>(file), {});
+  }
+  std::vector<std::string> forbidden = {"eyJ", R"("pin":)"};  // every token begins like this; a request's PIN
+  forbidden.insert(forbidden.end(), secrets_.begin(), secrets_.end());
+  for (const std::string& secret : forbidden) {
+    const size_t at = written.find(secret);
+    if (at == std::string::npos) continue;
+    const size_t line = written.rfind('\n', at) + 1;
+    ADD_FAILURE() << "the service has written a secret: " << written.substr(line, written.find('\n', at) - line);
+  }
 }
 
 std::string ServiceProcess::output() const {

@@ -42,8 +42,9 @@ class ServiceProcess {
   explicit ServiceProcess(const Settings& settings) : ServiceProcess(settings, Options{}) {}
   ServiceProcess(const Settings& settings, const Options& options);
   ServiceProcess(const ServiceProcess&) = delete;
-  // SIGKILL when it still runs. When it has ended without having been told to, that fails the test, with its output;
-  // and so does a log that is not JSON line by line, or that has a secret of the tests in it.
+  // SIGKILL when it still runs. When it has ended without having been told to, that fails the test, with its output; so
+  // does a log that is not JSON line by line, and a secret, a token or a PIN anywhere in what it has written, to its
+  // output or to files.
   ~ServiceProcess();
 
   uint16_t port() const { return port_; }
@@ -66,8 +67,10 @@ class ServiceProcess {
  private:
   std::string output() const;
   void check_log() const;
+  void expect_no_secrets() const;
 
   TempDirectory directory_;
+  std::vector<std::string> secrets_;
   std::string host_;
   // In this order: the process, the only writer, goes first.
   std::unique_ptr<OutputCollector> stdout_;
