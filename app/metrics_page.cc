@@ -4,10 +4,12 @@
 
 #include "app/problem.h"
 #include "app/routes.h"
+#include "app/tls_reload.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/process_stats.h"
 #include "core/version.h"
+#include "net/otlp_exporter.h"
 
 namespace txn {
 namespace {
@@ -168,6 +170,27 @@ void write_connections(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.server->starved.value(); });
 }
 
+void write_tls(Page& page, const TlsReload::Counters& files) {
+  page.counter("tls_handshakes_total", "TLS handshakes completed.",
+               [](const WorkerMetrics& worker) { return worker.tls->handshakes.value(); });
+  page.counter("tls_handshakes_resumed_total", "TLS handshakes completed that resumed a session by a ticket.",
+               [](const WorkerMetrics& worker) { return worker.tls->handshakes_resumed.value(); });
+  page.counter("tls_handshakes_failed_total", "TLS handshakes that failed.",
+               [](const WorkerMetrics& worker) { return worker.tls->handshakes_failed.value(); });
+  page.counter("tls_handshake_timeouts_total", "TLS handshakes that took too long.",
+               [](const WorkerMetrics& worker) { return worker.tls->handshakes_timed_out.value(); });
+  page.counter("tls_plain_http_total", "Connections that spoke plain HTTP to a TLS port, answered 400.",
+               [](const WorkerMetrics& worker) { return worker.tls->plain_http_refused.value(); });
+  page.value("tls_reloads_total", MetricType::kCounter,
+             "Times that the certificate files were read again and taken over.", files.reloads);
+  page.value("tls_reloads_failed_total", MetricType::kCounter,
+             "Times that the certificate files were read again and were of no use.", files.reloads_failed);
+  // Without TLS it has no value: 0 would be a certificate that has expired.
+  page.writer().family("tls_certificate_expiry_timestamp_seconds", MetricType::kGauge,
+                       "Unix time at which the first certificate of the served chain expires; absent without TLS.");
+  if (files.certificate_not_after > 0) page.writer().sample({}, static_cast<uint64_t>(files.certificate_not_after));
+}
+
 void write_ledger(Page& page) {
   page.gauge("ledger_queue_depth", "Operations that wait for a lane.",
              [](const WorkerMetrics& worker) { return worker.ledger->queued.value(); });
@@ -222,6 +245,27 @@ void write_limits(Page& page) {
                redis(&RedisCounters::timeouts));
 }
 
+void write_audit(Page& page) {
+  page.value(
+      "ledger_verified_through", MetricType::kGauge,
+      "Unix time up to which the continuous audit has looked at all accounts; 0 before its first round is complete.",
+      page.sum([](const WorkerMetrics& worker) { return worker.audit->verified_through_us.value(); }), kMicroDecimals);
+  page.gauge("ledger_imbalance", "Differences between accounts and their log that the continuous audit knows of.",
+             [](const WorkerMetrics& worker) { return worker.audit->imbalance.value(); });
+  page.value("ledger_audit_round_timestamp_seconds", MetricType::kGauge,
+             "Unix time at which the continuous audit completed its last round; 0 before the first.",
+             page.sum([](const WorkerMetrics& worker) { return worker.audit->round_completed_us.value(); }),
+             kMicroDecimals);
+  page.counter("ledger_audit_rounds_total", "Rounds over all accounts that the continuous audit has completed.",
+               [](const WorkerMetrics& worker) { return worker.audit->rounds.value(); });
+  page.counter("ledger_audit_accounts_total", "Accounts that the continuous audit has looked at.",
+               [](const WorkerMetrics& worker) { return worker.audit->accounts.value(); });
+  page.counter("ledger_audit_rows_total", "Log rows that the continuous audit has looked at.",
+               [](const WorkerMetrics& worker) { return worker.audit->rows.value(); });
+  page.counter("ledger_audit_failures_total", "Steps of the continuous audit that the database did not answer.",
+               [](const WorkerMetrics& worker) { return worker.audit->failures.value(); });
+}
+
 void write_database(Page& page, const Settings& settings) {
   page.gauge("db_connection_pool_size", "Database connections that are open.",
              [](const WorkerMetrics& worker) { return worker.database->connections.value(); });
@@ -270,20 +314,27 @@ void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
              "New keys of tokens that could not be used; the old ones stayed.", keys.failed);
 }
 
-// Without TLS these have no value.
-void write_tls(Page& page, const TlsReload& tls) {
-  const TlsReload::Counters counters = tls.counters();
-  const auto write = [&](std::string_view name, MetricType type, std::string_view help, uint64_t value) {
-    page.writer().family(name, type, help);
-    if (counters.certificate_not_after > 0) page.writer().sample({}, value);
+void write_logs(Page& page, const OtlpExporter* traces) {
+  const auto counter = [&](std::string_view name, std::string_view help, uint64_t value) {
+    page.value(name, MetricType::kCounter, help, value);
   };
-  write("tls_certificate_not_after_timestamp_seconds", MetricType::kGauge,
-        "When the first certificate of the chain served expires, since unix epoch in seconds.",
-        static_cast<uint64_t>(counters.certificate_not_after));
-  write("tls_reloads_total", MetricType::kCounter, "Times that certificate and key were read anew and taken over.",
-        counters.reloads);
-  write("tls_reload_failures_total", MetricType::kCounter,
-        "Times that what was read anew could not be used; the old certificate stayed.", counters.reloads_failed);
+  const LogCounters log = log_counters();
+  counter("log_lines_total", "Log lines handed to their writer.", log.lines);
+  counter("log_lines_dropped_total", "Log lines dropped because their ring was full.", log.lines_dropped);
+  counter("log_stderr_lines_dropped_total", "Log lines that standard error was too slow for.",
+          log.stderr_lines_dropped);
+  counter("log_file_lines_dropped_total", "Log lines that could not be written to the log file.",
+          log.file.lines_dropped);
+  counter("log_file_written_bytes_total", "Bytes written to the log file.", log.file.bytes);
+  counter("log_file_rotations_total", "Times that a new log file was begun because the last was full.",
+          log.file.rotations);
+  counter("log_file_errors_total", "System calls on the log file that failed, retries included.", log.file.errors);
+  const OtlpCounters spans = traces == nullptr ? OtlpCounters{} : traces->counters();
+  page.writer().family("otlp_spans_total", MetricType::kCounter, "Spans of traces, by what became of them.");
+  page.writer().sample({{"result", "exported"}}, spans.spans_exported);
+  page.writer().sample({{"result", "dropped"}}, spans.spans_dropped);
+  page.writer().sample({{"result", "failed"}}, spans.spans_failed);
+  counter("otlp_request_failures_total", "Requests to the collector of traces that did not succeed.", spans.failures);
 }
 
 void write_dependencies(Page& page, std::span<const WorkerMetrics* const> workers, const AccountsState& accounts) {
@@ -319,8 +370,6 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
   page.counter("event_loop_completion_overflows_total",
                "Waits that found more completions than the ring has room for; the kernel had kept them.",
                [](const WorkerMetrics& worker) { return worker.ring->overflows(); });
-  page.value("log_lines_dropped_total", MetricType::kCounter, "Log lines dropped because their queue was full.",
-             log_counters().lines_dropped);
   page.writer().family("transactions_service_build_info", MetricType::kGauge, "Always 1; the labels say what runs.");
   page.writer().sample({{"version", version()}, {"compiler", __VERSION__}}, 1);
   page.value("transactions_service_workers", MetricType::kGauge, "Event loops of this process: WORKERS.",
@@ -343,9 +392,7 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
 
 }  // namespace
 
-MetricsPage::MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const TlsReload& tls,
-                         const AccountsState& accounts)
-    : settings_(settings), token_keys_(token_keys), tls_(tls), accounts_(accounts), start_us_(process_start_us()) {}
+MetricsPage::MetricsPage(const ProcessMetrics& process) : process_(process), start_us_(process_start_us()) {}
 
 MetricsPage::Registration::Registration(MetricsPage& page, const WorkerMetrics& worker) : page_(page), worker_(worker) {
   const std::lock_guard lock(page_.mutex_);
@@ -362,14 +409,16 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   Page page(out, format, start_us_, workers_);
   write_requests(page);
   write_transactions(page);
-  write_connections(page, settings_);
+  write_connections(page, process_.settings);
+  write_tls(page, process_.tls.counters());
   write_ledger(page);
   write_limits(page);
-  write_database(page, settings_);
-  write_tokens(page, token_keys_);
-  write_tls(page, tls_);
-  write_dependencies(page, workers_, accounts_);
-  write_process(page, settings_, start_us_);
+  write_audit(page);
+  write_database(page, process_.settings);
+  write_tokens(page, process_.token_keys);
+  write_dependencies(page, workers_, process_.accounts);
+  write_logs(page, process_.traces);
+  write_process(page, process_.settings, start_us_);
   page.writer().finish();
 }
 

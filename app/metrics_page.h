@@ -23,6 +23,7 @@
 #include "core/loop.h"
 #include "core/ring.h"
 #include "db/ledger.h"
+#include "db/ledger_audit.h"
 #include "db/pg_connection.h"
 #include "db/reader.h"
 #include "db/redis_client.h"
@@ -35,6 +36,7 @@ struct WorkerMetrics {
   const Ring* ring;
   const LoopCounters* loop;
   const HttpServerCounters* server;
+  const TlsCounters* tls;
   const ServiceCounters* service;
   const DatabaseCounters* database;
   const LedgerCounters* ledger;
@@ -42,14 +44,26 @@ struct WorkerMetrics {
   const TokenCounters* tokens;
   const RateLimitCounters* limits;
   const RedisCounters* redis;  // nullptr: rate limits are counted in memory
+  const LedgerAuditCounters* audit;
   const HealthCounters* health;
+};
+
+class OtlpExporter;
+class TlsReload;
+
+// What the process has once.
+struct ProcessMetrics {
+  const Settings& settings;
+  const TokenKeySourceCounters& token_keys;
+  const TlsReload& tls;
+  const AccountsState& accounts;
+  const OtlpExporter* traces;  // nullptr: requests are not traced
 };
 
 class MetricsPage {
  public:
-  // All of them must outlive the page.
-  MetricsPage(const Settings& settings, const TokenKeySourceCounters& token_keys, const TlsReload& tls,
-              const AccountsState& accounts);
+  // What is pointed to must outlive the page.
+  explicit MetricsPage(const ProcessMetrics& process);
 
   // A worker's numbers are on the page from here on until this is destroyed, which waits for a page being written.
   class Registration {
@@ -69,10 +83,7 @@ class MetricsPage {
   void write(std::string& out, ExpositionFormat format) const;
 
  private:
-  const Settings& settings_;
-  const TokenKeySourceCounters& token_keys_;
-  const TlsReload& tls_;
-  const AccountsState& accounts_;
+  const ProcessMetrics process_;
   const int64_t start_us_;
   mutable std::mutex mutex_;
   std::vector<const WorkerMetrics*> workers_;  // guarded by mutex_

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "app/commands.h"
-#include "app/process.h"
 #include "app/metrics_page.h"
 #include "app/metrics_scraper.h"
+#include "app/process.h"
 #include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "app/worker.h"
@@ -158,12 +158,16 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   std::optional<RedisConnector> redis;
   if (limits && settings.rate_limit_redis) redis.emplace(rate_limit_redis_options(*settings.rate_limit_redis));
   AccountsState accounts(settings.account_service.has_value());
-  MetricsPage metrics_page(settings, key_source.counters(), tls, accounts);
-  MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   std::unique_ptr<OtlpExporter> traces;
   if (settings.otlp_endpoint)
     traces = std::make_unique<OtlpExporter>(
         OtlpOptions{.endpoint = *settings.otlp_endpoint, .service_version = std::string(version())});
+  MetricsPage metrics_page({.settings = settings,
+                            .token_keys = key_source.counters(),
+                            .tls = tls,
+                            .accounts = accounts,
+                            .traces = traces.get()});
+  MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,
                 .connector = connector,
                 .limits = limits.get(),

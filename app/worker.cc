@@ -20,6 +20,7 @@
 #include "core/loop.h"
 #include "db/key_expiry.h"
 #include "db/ledger.h"
+#include "db/ledger_audit.h"
 #include "db/pg_lane_store.h"
 #include "db/reader.h"
 #include "db/redis_client.h"
@@ -114,6 +115,7 @@ class Worker::Parts {
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
         health_(loop_, ledger_, reader_, shared.accounts, shared.workers_starting),
         key_expiry_(loop_, reader_),
+        ledger_audit_(loop_, reader_),
         counters_(routes().size()),
         context_{.settings = shared.settings,
                  .clock = clock_,
@@ -134,6 +136,7 @@ class Worker::Parts {
         on_metrics_page_(shared.metrics_page, {.ring = &loop_.ring(),
                                                .loop = &loop_.counters(),
                                                .server = &server_.counters(),
+                                               .tls = &server_.tls_counters(),
                                                .service = &counters_,
                                                .database = &database_counters_,
                                                .ledger = &ledger_.counters(),
@@ -141,6 +144,7 @@ class Worker::Parts {
                                                .tokens = &tokens_->counters(),
                                                .limits = &limits_.counters(),
                                                .redis = redis_ ? &redis_->counters() : nullptr,
+                                               .audit = &ledger_audit_.counters(),
                                                .health = &health_.counters()}) {
     server_.set_tls(shared.tls);
     // One worker asks for the process.
@@ -192,7 +196,10 @@ class Worker::Parts {
     ledger_.start(background_);
     reader_.start(background_);
     health_.start(background_);
-    if (index_ == 0) key_expiry_.start(background_);
+    if (index_ == 0) {
+      key_expiry_.start(background_);
+      ledger_audit_.start(background_);
+    }
     if (accounts_probe_) accounts_probe_->start(background_);
     if (redis_) {
       redis_->start(background_);
@@ -215,6 +222,7 @@ class Worker::Parts {
     // waits for a connection that it has no use for.
     health_.stop();
     key_expiry_.stop();
+    ledger_audit_.stop();
     if (accounts_probe_) accounts_probe_->stop();
     ledger_.stop();
     reader_.stop();
@@ -247,6 +255,7 @@ class Worker::Parts {
   std::optional<AccountsProbe> accounts_probe_;
   Health health_;
   KeyExpiry key_expiry_;
+  LedgerAudit ledger_audit_;
   ServiceCounters counters_;
   std::string scratch_;
   Context context_;

@@ -64,7 +64,9 @@ void Loop::turn() {
   run_ready();
   // 5. Everything gathered is sent once, to the database before the network.
   run_flushers();
+#ifndef TXN_WITHOUT_METRICS
   counters_.turn_ns.observe(static_cast<uint64_t>(clock_.read_ns() - clock_.now_ns()));
+#endif
 }
 
 void Loop::look_ahead() {

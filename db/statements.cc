@@ -125,6 +125,84 @@ const Statement kExpireKeys{"expire_keys",
                             "SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' "
                             "ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"};
 
+// A step of the continuous audit (db/ledger_audit.h): as many accounts behind $1 as the bounds allow, each with its
+// newest rows (part 0) and one earlier piece (part 1). A part begins with the row before its first, to chain to. One
+// row for each difference, or one without; each repeats how many accounts and rows were looked at, the last account's
+// number (NULL: there are no more), the time, and the number of differences.
+const Statement kAuditAccounts{"audit_accounts", R"sql(
+WITH page AS (
+  SELECT account_number, balance, opening_balance, log_seq FROM accounts
+  WHERE account_number > $1::bigint ORDER BY account_number LIMIT $3::bigint
+), counted AS (
+  SELECT page.*, lag(account_number, 1, $1::bigint) OVER in_order AS account_before,
+         sum(least(log_seq, 2 * $4::bigint)) OVER in_order AS row_count_max
+  FROM page WINDOW in_order AS (ORDER BY account_number)
+), picked AS (
+  SELECT * FROM counted WHERE row_count_max <= $5::bigint
+), legs AS (
+  SELECT a.account_number, part.number AS part, part.first_seq, l.seq, l.balance_after,
+         lag(l.seq) OVER in_order AS seq_before, lead(l.seq) OVER in_order IS NULL AS is_last,
+         coalesce(lag(l.balance_after) OVER in_order, CASE WHEN l.seq = 1 THEN a.opening_balance END)
+           + CASE l.direction WHEN 'CREDIT' THEN l.amount ELSE -l.amount END AS balance_expected,
+         CASE WHEN l.transaction_type = 'TRANSFER' THEN
+           NOT coalesce(o.transaction_type = 'TRANSFER' AND o.amount = l.amount AND o.direction <> l.direction
+             AND o.account_number = l.counterparty AND o.counterparty = l.account_number
+             AND o.transfer_mode = l.transfer_mode, false)
+         ELSE o.id IS NOT NULL END AS legs_differ
+  FROM picked a
+  CROSS JOIN LATERAL (VALUES
+    (0, greatest(a.log_seq - $4::bigint, 1), 9223372036854775807),
+    (1, greatest($2::bigint % greatest((a.log_seq - 1) / $4::bigint, 1) * $4::bigint, 1),
+     CASE WHEN a.log_seq > $4::bigint THEN
+       ($2::bigint % greatest((a.log_seq - 1) / $4::bigint, 1) + 1) * $4::bigint ELSE 0 END)
+  ) AS part (number, first_seq, last_seq)
+  CROSS JOIN LATERAL (
+    SELECT * FROM transaction_logs
+    WHERE account_number = a.account_number AND seq >= part.first_seq AND seq <= part.last_seq
+    ORDER BY seq LIMIT $4::bigint + 2
+  ) l
+  LEFT JOIN transaction_logs o ON o.id = l.id # 1
+  WINDOW in_order AS (PARTITION BY a.account_number, part.number ORDER BY l.seq)
+), facts AS (
+  SELECT account_number, count(*) AS row_count, max(seq) FILTER (WHERE part = 0) AS seq_max,
+         max(balance_after) FILTER (WHERE part = 0 AND is_last) AS balance,
+         min(seq) FILTER (WHERE seq <> coalesce(seq_before + 1, first_seq)) AS hole_at,
+         min(seq) FILTER (WHERE balance_after <> balance_expected) AS break_at,
+         min(seq) FILTER (WHERE legs_differ) AS legs_differ_at
+  FROM legs GROUP BY account_number
+), gaps AS (
+  SELECT account_before, account_number FROM picked
+  UNION ALL SELECT $1::bigint, 9223372036854775807 WHERE NOT EXISTS (SELECT FROM picked)
+), found AS (
+  SELECT a.account_number, text
+  FROM picked a LEFT JOIN facts f USING (account_number)
+  CROSS JOIN LATERAL unnest(ARRAY[
+    CASE WHEN a.balance <> coalesce(f.balance, a.opening_balance) THEN
+      format('balance is %s, the log says %s', a.balance, coalesce(f.balance, a.opening_balance)) END,
+    CASE WHEN a.log_seq <> coalesce(f.seq_max, 0) THEN
+      format('log_seq is %s, the newest row has %s', a.log_seq, coalesce(f.seq_max, 0)) END,
+    CASE WHEN f.hole_at IS NOT NULL THEN format('seq %s does not follow the row before', f.hole_at) END,
+    CASE WHEN f.break_at IS NOT NULL THEN
+      format('balance_after of seq %s does not follow from the row before', f.break_at) END,
+    CASE WHEN f.legs_differ_at IS NOT NULL THEN
+      format('the transaction of seq %s has another leg than it should', f.legs_differ_at) END]) AS text
+  WHERE text IS NOT NULL
+  UNION ALL
+  SELECT l.account_number, 'log rows of an account that does not exist'
+  FROM gaps CROSS JOIN LATERAL (
+    SELECT account_number FROM transaction_logs
+    WHERE account_number > gaps.account_before AND account_number < gaps.account_number
+    ORDER BY account_number LIMIT 1
+  ) l
+), counts AS (
+  SELECT (SELECT count(*) FROM picked) AS accounts, (SELECT coalesce(sum(row_count), 0)::bigint FROM facts) AS row_count,
+         (SELECT max(account_number) FROM picked) AS last_account, (SELECT count(*) FROM found) AS differences
+)
+SELECT c.accounts, c.row_count, c.last_account, statement_timestamp(), c.differences, f.account_number, f.text
+FROM counts c LEFT JOIN (SELECT * FROM found ORDER BY account_number LIMIT 64) f ON true
+ORDER BY f.account_number
+)sql"};
+
 std::span<const Statement* const> lane_statements() {
   static constexpr std::array kAll{&kBegin,           &kClaimKeys,  &kFindKeys,       &kLockAccounts,   &kReadClock,
                                    &kReserveIds,      &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kUpdatePins,
@@ -135,7 +213,7 @@ std::span<const Statement* const> lane_statements() {
 
 std::span<const Statement* const> reader_statements() {
   static constexpr std::array kAll{&kPing,       &kSelectAccount,     &kSelectLimit, &kSelectLimits,
-                                   &kSelectLogs, &kSelectTransaction, &kExpireKeys};
+                                   &kSelectLogs, &kSelectTransaction, &kExpireKeys,  &kAuditAccounts};
   return kAll;
 }
 

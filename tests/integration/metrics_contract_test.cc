@@ -328,5 +328,83 @@ TEST_F(MetricsContract, PromtoolHasNothingToSay) {
   EXPECT_EQ(result.err, "transaction_amount_total non-counter metrics should not have \"_total\" suffix\n") << result;
 }
 
+// A Prometheus that scrapes the service every 200 ms, on a port of its own choice.
+class Prometheus {
+ public:
+  explicit Prometheus(uint16_t service_port) {
+    const std::string config = directory_.write("prometheus.yml",
+                                                "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
+                                                "scrape_configs:\n"
+                                                "  - job_name: transactions\n"
+                                                "    static_configs: [{targets: ['127.0.0.1:" +
+                                                    std::to_string(service_port) + "']}]\n");
+    Pipe err = Pipe::create();
+    process_ = std::make_unique<ChildProcess>(
+        SpawnOptions{.argv = {"/usr/bin/prometheus", "--config.file=" + config,
+                              "--storage.tsdb.path=" + directory_.path() + "/data", "--web.listen-address=127.0.0.1:0"},
+                     .env = {"PATH=/usr/bin:/bin"},
+                     .directory = directory_.path(),
+                     .stderr_fd = err.write_end.get()});
+    err.write_end.reset();
+    log_ = std::make_unique<OutputCollector>(std::move(err.read_end));
+    const std::string listening = "msg=\"Listening on\" address=127.0.0.1:";
+    const auto line = log_->wait_for_line(
+        [&](const std::string& text) { return text.find(listening) != std::string::npos; }, Milliseconds(30'000));
+    if (!line) throw std::runtime_error("Prometheus did not start: " + log_->text());
+    port_ = static_cast<uint16_t>(std::stoi(line->substr(line->find(listening) + listening.size())));
+  }
+  ~Prometheus() {
+    process_->kill_and_wait();
+    process_.reset();
+  }
+
+  // The one value of an instant query; nothing while there is no such series.
+  std::optional<double> query(const std::string& expression) const {
+    std::string encoded;
+    for (const unsigned char c : expression) {
+      char text[4];
+      std::snprintf(text, sizeof text, "%%%02X", c);
+      encoded += text;
+    }
+    const HttpResponse response = ApiClient(port_).get("/api/v1/query?query=" + encoded);
+    if (response.status != 200) return std::nullopt;
+    const Json answer = response.json();
+    const std::vector<Json> result = answer["data"]["result"].items();
+    if (result.size() != 1) return std::nullopt;
+    return std::stod(result[0]["value"].items().at(1).text());
+  }
+  bool comes_to_say(const std::string& expression, double value) const {
+    return wait_until([&] { return query(expression) == value; }, Milliseconds(30'000));
+  }
+  std::string log() const { return log_->text(); }
+
+ private:
+  TempDirectory directory_;
+  std::unique_ptr<OutputCollector> log_;
+  std::unique_ptr<ChildProcess> process_;
+  uint16_t port_ = 0;
+};
+
+TEST_F(MetricsContract, PrometheusReadsThePage) {
+  const Prometheus prometheus(port());
+  EXPECT_TRUE(prometheus.comes_to_say("up", 1)) << prometheus.log();
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.post(kDeposits, deposit_body(account, "7.50")).status, 200);
+  const MetricsText page = metrics();
+  EXPECT_TRUE(prometheus.comes_to_say(transactions("deposit", "success"), page[transactions("deposit", "success")]));
+  EXPECT_TRUE(prometheus.comes_to_say("transaction_amount_total_sum{type=\"deposit\"}",
+                                      page["transaction_amount_total_sum{type=\"deposit\"}"]));
+  // Histograms are good for what they are there for. Prometheus asks for OpenMetrics, where a bound of one is "1.0".
+  const std::string buckets = "http_request_duration_seconds_bucket{method=\"POST\",endpoint=\"/api/v1/deposits\"";
+  const double count = page["http_request_duration_seconds_count{method=\"POST\",endpoint=\"/api/v1/deposits\"}"];
+  EXPECT_TRUE(prometheus.comes_to_say(buckets + ",le=~\"1|1\\\\.0\"}", count));
+  EXPECT_TRUE(prometheus.comes_to_say("histogram_quantile(0.99, sum by (le) (" + buckets + "})) > bool 0", 1));
+  EXPECT_TRUE(prometheus.comes_to_say("process_start_time_seconds > bool 1.7e9", 1));
+  // Every sample has been taken: none twice, none out of order.
+  EXPECT_EQ(prometheus.query("scrape_samples_scraped - scrape_samples_post_metric_relabeling"), 0);
+  EXPECT_EQ(prometheus.log().find("level=warn"), std::string::npos) << prometheus.log();
+}
+
 }  // namespace
 }  // namespace txn::test

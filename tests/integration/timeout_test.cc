@@ -7,6 +7,7 @@
 
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
+#include "tests/support/metrics.h"
 
 namespace txn::test {
 namespace {
@@ -119,6 +120,10 @@ TEST(TimeoutContract, SlowClientsAreAnsweredInTimeAndOthersDoNotNotice) {
     }
     future.get();
   }
+  const MetricsText page = scrape(port);
+  EXPECT_EQ(page["errors_total{error_type=\"REQUEST_TIMEOUT\"}"], 14);
+  EXPECT_EQ(page["http_requests_total{method=\"POST\",endpoint=\"unmatched\",status=\"408\"}"], 7) << "slow bodies";
+  EXPECT_EQ(page["http_connection_timeouts_total"], 14);
   EXPECT_EQ(bank.balance(account), "1001.00") << "only the deposit that was sent to its end";
 }
 

@@ -1,0 +1,141 @@
+// The continuous audit: silent over books that are right, whatever moves meanwhile, and loud about every kind of
+// difference that somebody with the superuser's rights can make.
+
+#include <gmock/gmock.h>
+
+#include <ctime>
+
+#include "tests/integration/bank.h"
+#include "tests/integration/load.h"
+#include "tests/support/metrics.h"
+
+namespace txn::test {
+namespace {
+
+// Rounds over a few accounts take a second or so on an idle machine.
+constexpr Milliseconds kPatience{60'000};
+
+class LedgerAuditTest : public BankTest {
+ protected:
+  static double metric(const std::string& name) { return scrape(port())[name]; }
+
+  // Until a round has been completed that began after this call.
+  static void wait_for_a_round() {
+    const double rounds = metric("ledger_audit_rounds_total");
+    ASSERT_TRUE(wait_until([&] { return metric("ledger_audit_rounds_total") >= rounds + 2; }, kPatience));
+  }
+
+  // What a superuser can do to the log, past the trigger that refuses it.
+  static void tamper(const std::string& sql) {
+    bank().database().query("SET session_replication_role = replica; " + sql);
+  }
+
+  static bool has_logged(int64_t account, const std::string& difference) {
+    for (const std::string& line : bank().service().log_lines()) {
+      if (line.find("\"level\":\"ERROR\"") != std::string::npos && line.find("db.ledger_audit") != std::string::npos &&
+          line.find("\"account_number\":" + std::to_string(account) + ",") != std::string::npos &&
+          line.find(difference) != std::string::npos)
+        return true;
+    }
+    return false;
+  }
+
+  // Holds that `damage` is found, with its line, and that `repair` makes all well again.
+  static void expect_found(const std::string& damage, const std::string& repair, int64_t account,
+                           const std::string& difference) {
+    SCOPED_TRACE(damage);
+    tamper(damage);
+    EXPECT_TRUE(wait_until([&] { return metric("ledger_imbalance") > 0; }, kPatience));
+    EXPECT_TRUE(wait_until([&] { return has_logged(account, difference); }, kPatience)) << bank().service().log_text();
+    tamper(repair);
+    EXPECT_TRUE(wait_until([&] { return metric("ledger_imbalance") == 0; }, kPatience));
+  }
+};
+
+TEST_F(LedgerAuditTest, IsSilentWhileMoneyMoves) {
+  std::vector<AccountSpec> specs(20, {.balance = "100000.00"});
+  Load load({.ports = {port()}, .accounts = bank().open_accounts(specs), .clients = 8});
+  ASSERT_TRUE(load.wait_for_successes(200, kPatience));
+  const auto before = static_cast<double>(time(nullptr));
+  for (int i = 0; i < 3; ++i) wait_for_a_round();
+  EXPECT_GE(metric("ledger_verified_through"), before);
+  EXPECT_GE(metric("ledger_audit_round_timestamp_seconds"), metric("ledger_verified_through"));
+  load.stop();
+  wait_for_a_round();
+  const MetricsText page = scrape(port());
+  EXPECT_EQ(page["ledger_imbalance"], 0);
+  EXPECT_EQ(page["ledger_audit_failures_total"], 0);
+  EXPECT_GT(page["ledger_audit_rows_total"], 200);
+  EXPECT_EQ(bank().service().log_text().find("db.ledger_audit"), std::string::npos);
+  EXPECT_TRUE(bank().ledger_verifies());
+}
+
+TEST_F(LedgerAuditTest, FindsEveryKindOfDifference) {
+  const auto accounts = bank().open_accounts({{.balance = "1000.00"}, {.balance = "0.00"}, {.balance = "5.00"}});
+  ApiClient client = as(customer());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(client.post(kDeposits, deposit_body(accounts[0], "10.00")).status, 200);
+    ASSERT_EQ(client.post(kTransfers, transfer_body(accounts[0], accounts[1], "1.00")).status, 200);
+  }
+  wait_for_a_round();
+  ASSERT_EQ(metric("ledger_imbalance"), 0);
+
+  const std::string of_first = " WHERE account_number = " + std::to_string(accounts[0]);
+  const std::string of_last = " WHERE account_number = " + std::to_string(accounts[2]);
+  const std::string row = of_first + " AND seq = 3";
+  expect_found("UPDATE accounts SET balance = balance + 1" + of_first,
+               "UPDATE accounts SET balance = balance - 1" + of_first, accounts[0],
+               "balance is 1028.00, the log says 1027.00");
+  expect_found("UPDATE accounts SET balance = balance + 1" + of_last,
+               "UPDATE accounts SET balance = balance - 1" + of_last, accounts[2],
+               "balance is 6.00, the log says 5.00");  // which has no log
+  expect_found("UPDATE accounts SET log_seq = log_seq - 1" + of_first,
+               "UPDATE accounts SET log_seq = log_seq + 1" + of_first, accounts[0],
+               "log_seq is 5, the newest row has 6");
+  expect_found("UPDATE transaction_logs SET amount = amount + 1" + row,
+               "UPDATE transaction_logs SET amount = amount - 1" + row, accounts[0],
+               "balance_after of seq 3 does not follow");
+  expect_found("UPDATE accounts SET opening_balance = opening_balance - 1" + of_first,
+               "UPDATE accounts SET opening_balance = opening_balance + 1" + of_first, accounts[0],
+               "balance_after of seq 1 does not follow");
+  expect_found("CREATE TABLE removed AS SELECT * FROM transaction_logs" + row + "; DELETE FROM transaction_logs" + row,
+               "INSERT INTO transaction_logs SELECT * FROM removed; DROP TABLE removed", accounts[0],
+               "seq 4 does not follow the row before");
+  expect_found("UPDATE transaction_logs SET transfer_mode = 'UPI'" + of_first + " AND seq = 4",
+               "UPDATE transaction_logs SET transfer_mode = 'NEFT'" + of_first + " AND seq = 4", accounts[0],
+               "the transaction of seq 4 has another leg");
+  expect_found(
+      "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, transaction_type, "
+      "direction, amount, balance_after, description) VALUES (2, 1, 99, 1, now(), 'DEPOSIT', 'CREDIT', 1, 1, '')",
+      "DELETE FROM transaction_logs WHERE account_number = 99", 99, "account that does not exist");
+  expect_found("UPDATE transaction_logs SET account_number = 9000000000" + of_first,
+               "UPDATE transaction_logs SET account_number = " + std::to_string(accounts[0]) +
+                   " WHERE account_number = 9000000000",
+               9'000'000'000, "account that does not exist");
+  EXPECT_TRUE(bank().ledger_verifies());
+}
+
+// A log longer than what is read of an account each time: its old rows have their turn as well, a piece a round.
+TEST_F(LedgerAuditTest, FindsADifferenceFarBackInALongLog) {
+  const int64_t account = bank().open_account({.balance = "0.00"});
+  const std::string number = std::to_string(account);
+  constexpr int kRows = 700;
+  tamper(
+      "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, transaction_type, direction, "
+      "amount, balance_after, description) SELECT (1000000000 + n) * 2, 1000000000 + n, " +
+      number + ", n, now(), 'DEPOSIT', 'CREDIT', 1, n, '' FROM generate_series(1, " + std::to_string(kRows) +
+      ") n; "
+      "UPDATE accounts SET log_seq = " +
+      std::to_string(kRows) + ", balance = " + std::to_string(kRows) + " WHERE account_number = " + number);
+  for (int i = 0; i < 4; ++i) wait_for_a_round();
+  EXPECT_EQ(metric("ledger_imbalance"), 0) << bank().service().log_text();
+  for (const int seq : {2, 256, 444}) {
+    const std::string row = " WHERE account_number = " + number + " AND seq = " + std::to_string(seq);
+    expect_found("UPDATE transaction_logs SET balance_after = balance_after + 1" + row,
+                 "UPDATE transaction_logs SET balance_after = balance_after - 1" + row, account,
+                 "balance_after of seq " + std::to_string(seq) + " does not follow");
+  }
+}
+
+}  // namespace
+}  // namespace txn::test
