@@ -61,6 +61,10 @@ std::string_view apply(PageQuery& page, std::string_view name, std::string_view 
   return {};
 }
 
+bool is_known(std::string_view name) {
+  return name == "limit" || name == "skip" || name == "cursor" || name == "start_date" || name == "end_date";
+}
+
 std::expected<PageQuery, QueryError> parse_page(std::string_view text) {
   PageQuery page;
   QueryReader query(text);
@@ -68,6 +72,8 @@ std::expected<PageQuery, QueryError> parse_page(std::string_view text) {
     const std::string_view message = apply(page, query.name(), query.value());
     if (!message.empty()) return std::unexpected(QueryError{std::string(query.name()), message});
   }
+  if (query.status() == QueryReader::Status::kTooLong && is_known(query.name()))
+    return std::unexpected(QueryError{std::string(query.name()), "is too long"});
   if (query.status() != QueryReader::Status::kEnd)
     return std::unexpected(QueryError{"query", "is not a well-formed query string"});
   return page;

@@ -23,6 +23,7 @@
 #include "db/connector.h"
 #include "db/migrate.h"
 #include "db/session.h"
+#include "net/connection_quota.h"
 #include "net/listen.h"
 
 namespace txn {
@@ -72,6 +73,14 @@ void warn_of_settings(const Settings& settings) {
   if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
       (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
     LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
+}
+
+// Many clients come through a trusted proxy, and through one on this machine, which is a sidecar more often than not.
+std::vector<Cidr> networks_without_quota(const Settings& settings) {
+  std::vector<Cidr> networks = settings.trusted_proxies;
+  networks.push_back(*parse_cidr("127.0.0.0/8"));
+  networks.push_back(*parse_cidr("::1"));
+  return networks;
 }
 
 int64_t monotonic_ns() {
@@ -153,6 +162,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
 
   Connector connector(
       {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
+  ConnectionQuota connection_quota(static_cast<size_t>(settings.max_connections_per_address),
+                                   networks_without_quota(settings));
   const std::unique_ptr<RateLimits> limits =
       settings.rate_limit_enabled ? std::make_unique<RateLimits>(settings) : nullptr;
   std::optional<RedisConnector> redis;
@@ -174,6 +185,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                 .redis = redis ? &*redis : nullptr,
                 .metrics_page = metrics_page,
                 .metrics_scraper = metrics_scraper,
+                .connection_quota = connection_quota,
                 .tls = *tls_context,
                 .traces = traces.get(),
                 .workers_serving = settings.workers,

@@ -74,9 +74,11 @@ ReaderOptions reader_options(const Settings& settings) {
           .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
 }
 
-HttpServerOptions server_options(const Settings& settings, const CorsPolicy& cors) {
+HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
+  const Settings& settings = shared.settings;
   return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers)),
-          .cors = cors.is_enabled() ? &cors : nullptr};
+          .cors = cors.is_enabled() ? &cors : nullptr,
+          .quota = &shared.connection_quota};
 }
 
 std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::unique_ptr<TokenKeys> keys) {
@@ -132,7 +134,7 @@ class Worker::Parts {
                  .spans = shared.traces != nullptr ? &shared.traces->add_producer() : nullptr,
                  .scratch = scratch_},
         service_(context_, handlers_),
-        server_(loop_, service_, server_options(shared.settings, cors_)),
+        server_(loop_, service_, server_options(shared, cors_)),
         on_metrics_page_(shared.metrics_page, {.ring = &loop_.ring(),
                                                .loop = &loop_.counters(),
                                                .server = &server_.counters(),

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/mailbox.h"
 #include "db/connector.h"
+#include "net/connection_quota.h"
 #include "net/otlp_exporter.h"
 #include "net/tls_context.h"
 
@@ -29,6 +30,7 @@ struct Shared {
   RedisHealth redis_health{};
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
+  ConnectionQuota& connection_quota;
   std::shared_ptr<const TlsContext> tls;  // at start; null: plain HTTP
   OtlpExporter* traces;                   // nullptr: requests are not traced
   std::atomic<int> workers_serving;       // those that still have clients or operations under way

@@ -342,6 +342,8 @@ std::vector<Row> make_table() {
       integer<&S::service_port, 0, 65535>("SERVICE_PORT", "8002", "port to listen on; 0 picks one and logs it"),
       integer<&S::workers, 1, 256>("WORKERS", "", "event loops (default: the CPUs this process may use)"),
       integer<&S::max_connections, 1, 1'000'000>("MAX_CONNECTIONS", "10000", "client connections of the whole process"),
+      integer<&S::max_connections_per_address, 0, 1'000'000>(
+          "MAX_CONNECTIONS_PER_ADDRESS", "1000", "of these, from one address (IPv6: one /64); 0 for no limit"),
 
       custom("DATABASE_URL", "", "a libpq URI or conninfo string", "the database, instead of the five that follow",
              apply_database_url),

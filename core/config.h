@@ -69,10 +69,11 @@ struct AccessLog {
 // What load_settings makes of all sources. An empty string means "not set". The secrets among these are marked; they
 // must not reach a log, an error or a client. Immutable after start, so any thread may read it.
 struct Settings {
-  std::string service_host = "0.0.0.0";  // an IPv4 or IPv6 address without brackets
-  uint16_t service_port = 8002;          // 0: the kernel picks one
-  int workers = 1;                       // the default is the CPUs that this process may use
-  int max_connections = 10000;           // whole process
+  std::string service_host = "0.0.0.0";    // an IPv4 or IPv6 address without brackets
+  uint16_t service_port = 8002;            // 0: the kernel picks one
+  int workers = 1;                         // the default is the CPUs that this process may use
+  int max_connections = 10000;             // whole process
+  int max_connections_per_address = 1000;  // whole process; 0: no limit
 
   std::string database_url;  // secret: may hold a password
   std::string database_host;

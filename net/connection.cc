@@ -1,8 +1,11 @@
 #include "net/connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -39,8 +42,11 @@ void Connection::open(int socket, const sockaddr_in6& peer, bool over_limit) {
   lingered_bytes_ = 0;
   parser_.reset();
   timed_phase_ = HttpParser::Phase::kIdle;
-  set_deadline(server_.loop_.clock().now_ns() + (state_ == State::kHandshaking ? server_.options_.handshake_timeout_ns
-                                                                               : server_.options_.idle_timeout_ns));
+  // A connection that will be refused is waited for no longer than for a request's head.
+  const HttpServerOptions& options = server_.options_;
+  set_deadline(server_.loop_.clock().now_ns() + (state_ == State::kHandshaking ? options.handshake_timeout_ns
+                                                 : over_limit                  ? options.head_timeout_ns
+                                                                               : options.idle_timeout_ns));
   rearm_receive();
 }
 
@@ -414,7 +420,15 @@ void Connection::begin_drain() {
   if (exchange_count_ == 0 && !in_advance_ && phase == HttpParser::Phase::kIdle) {
     stop_reading_requests();
     finish_if_done();
+    if (state_ == State::kLingering && is_delivered())
+      set_deadline(server_.loop_.clock().now_ns() + server_.options_.drain_linger_timeout_ns);
   }
+}
+
+// Whether the peer's kernel has all that we ever sent: a reset could take no answer away any more.
+bool Connection::is_delivered() const {
+  int unacknowledged = 0;
+  return ::ioctl(socket_, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
 }
 
 void Connection::abort() { start_closing(); }
@@ -442,6 +456,7 @@ void Connection::flush() {
   if (output.empty()) return;
   std::swap(output, sending_);
   sent_ = 0;
+  send_began_ns_ = server_.loop_.clock().now_ns();
   server_.loop_.ring().send(socket_, {sending_.data(), sending_.size()}, send_);
   if (exchange_count_ == 0 || output_bytes() > kOutputMaxBytes) update_deadline();
 }
@@ -489,7 +504,7 @@ void Connection::update_deadline() {
   const int64_t now_ns = server_.loop_.clock().now_ns();
   const HttpServerOptions& options = server_.options_;
   if (send_.in_flight() && state_ != State::kLingering) {
-    set_deadline(now_ns + options.send_timeout_ns);
+    set_deadline(std::min(now_ns + options.send_timeout_ns, send_began_ns_ + options.answer_timeout_ns));
     timed_phase_ = HttpParser::Phase::kIdle;
     return;
   }
@@ -502,7 +517,7 @@ void Connection::update_deadline() {
   } else if (phase == HttpParser::Phase::kBody) {
     if (began) set_deadline(now_ns + options.body_timeout_ns);
   } else {
-    set_deadline(now_ns + options.idle_timeout_ns);
+    set_deadline(now_ns + (over_limit_ ? options.head_timeout_ns : options.idle_timeout_ns));
   }
 }
 

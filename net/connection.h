@@ -50,6 +50,9 @@ class Connection final : public ListNode<ConnectionListTag>,
   void mark_draining() { draining_ = true; }
   // Ends it now, whatever is under way.
   void abort();
+  // As open() was told; until the slot is opened again.
+  bool is_over_limit() const { return over_limit_; }
+  const sockaddr_in6& peer() const { return peer_; }
   // After a receive that found no buffer: tries again.
   void rearm_receive();
   // Its turn has come: goes on with the handshake as far as what was received goes.
@@ -107,6 +110,7 @@ class Connection final : public ListNode<ConnectionListTag>,
   void stop_reading_requests();
   void finish_if_done();
   void linger();
+  bool is_delivered() const;
   void start_closing();
   void abandon_exchanges();
   bool encrypt();
@@ -139,6 +143,7 @@ class Connection final : public ListNode<ConnectionListTag>,
   ByteBuffer out_;           // answers of this turn
   ByteBuffer sending_;       // what the kernel is sending, from sent_ on
   size_t sent_ = 0;
+  int64_t send_began_ns_ = 0;  // of what is in sending_
   Receive receive_;
   Send send_;
 };

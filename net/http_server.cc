@@ -73,11 +73,19 @@ void HttpServer::on_accept(const CompletionEvent& event) {
 
 void HttpServer::add_connection(int socket) {
   ++counters_.accepted;
-  const bool over_limit = counters_.connections >= options_.max_connections;
-  if (over_limit) ++counters_.refused;
-  if (counters_.connections >= options_.max_connections + kOverLimitMax) {
-    ::close(socket);
-    return;
+  const sockaddr_in6 peer = peer_of(socket);
+  bool over_limit = counters_.connections - refusing_count_ >= options_.max_connections;
+  if (!over_limit && options_.quota != nullptr && !options_.quota->try_take(IpAddress::of(peer))) {
+    over_limit = true;
+    ++counters_.refused_by_address;
+  }
+  if (over_limit) {
+    ++counters_.refused;
+    if (refusing_count_ == kOverLimitMax) {
+      ::close(socket);
+      return;
+    }
+    ++refusing_count_;
   }
   if (free_connections_.empty()) {
     connections_.push_back(std::make_unique<Connection>(*this));
@@ -87,7 +95,7 @@ void HttpServer::add_connection(int socket) {
   free_connections_.pop_back();
   ++counters_.connections;
   open_.push_back(connection);
-  connection.open(socket, peer_of(socket), over_limit);
+  connection.open(socket, peer, over_limit);
   // Accepted while the server drains: it is served once, and told that this was all.
   if (draining_) connection.mark_draining();
 }
@@ -95,6 +103,11 @@ void HttpServer::add_connection(int socket) {
 void HttpServer::release(Connection& connection) {
   static_cast<ListNode<ConnectionListTag>&>(connection).unlink();
   --counters_.connections;
+  if (connection.is_over_limit()) {
+    --refusing_count_;
+  } else if (options_.quota != nullptr) {
+    options_.quota->give_back(IpAddress::of(connection.peer()));
+  }
   free_connections_.push_back(&connection);
   check_drained();
 }

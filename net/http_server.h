@@ -11,6 +11,7 @@
 #include "core/metrics.h"
 #include "core/task.h"
 #include "net/connection.h"
+#include "net/connection_quota.h"
 #include "net/exchange.h"
 
 namespace txn {
@@ -21,9 +22,12 @@ struct HttpServerOptions {
   int64_t head_timeout_ns = 5 * kNanosPerSecond;
   int64_t body_timeout_ns = 10 * kNanosPerSecond;
   int64_t idle_timeout_ns = 75 * kNanosPerSecond;
-  int64_t send_timeout_ns = 30 * kNanosPerSecond;  // without the peer taking a byte
+  int64_t send_timeout_ns = 30 * kNanosPerSecond;     // without the peer taking a byte
+  int64_t answer_timeout_ns = 120 * kNanosPerSecond;  // for what is sent at once, however slowly it is taken
   int64_t linger_timeout_ns = 2 * kNanosPerSecond;
+  int64_t drain_linger_timeout_ns = 300 * kNanosPerMilli;  // of connections that were idle when the drain began
   const CorsPolicy* cors = nullptr;  // none: no answer speaks of it. Must outlive the server
+  ConnectionQuota* quota = nullptr;  // connections an address, shared by all workers; must outlive the server
 };
 
 // Requests of one connection that are under way at once; more wait in its buffers.
@@ -35,15 +39,16 @@ inline constexpr size_t kAheadMaxBytes = 64 * 1024;
 // Steps of TLS handshakes in one turn; more wait for the next. A step may take a signature (ECDSA P-256 a tenth of a
 // millisecond, RSA half of one or more), and those who already are connected must not wait for a hundred of them.
 inline constexpr size_t kHandshakesPerTurn = 4;
-// Connections above max_connections that are told so (503); still more are closed without a word.
+// Connections above a limit that are told so (503), at a time; still more are closed without a word.
 inline constexpr size_t kOverLimitMax = 64;
 
 struct HttpServerCounters {
   Gauge connections;  // open now
   Counter accepted;
-  Counter refused;        // above the limit
-  Counter accept_errors;  // EMFILE and the like
-  Counter starved;        // receives that found no buffer
+  Counter refused;             // above one of the limits
+  Counter refused_by_address;  // of these, above the address's
+  Counter accept_errors;       // EMFILE and the like
+  Counter starved;             // receives that found no buffer
   Counter timeouts;
 };
 
@@ -133,6 +138,7 @@ class HttpServer final : private Flusher {
   const HttpServerOptions options_;
   int listener_ = -1;
   bool draining_ = false;
+  size_t refusing_count_ = 0;  // connections above a limit
   size_t exchange_count_ = 0;
   IntrusiveList<Connection, ConnectionListTag> open_;
   IntrusiveList<Connection, StarvedListTag> starved_;

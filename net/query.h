@@ -22,7 +22,7 @@ class QueryReader {
     kParameter,  // name() and value() are set
     kEnd,
     kMalformed,  // "%" without two hexadecimal digits
-    kTooLong,
+    kTooLong,    // name() is set when it was the value that is too long
   };
 
   // `query` without the "?"; must outlive the reader.

@@ -77,6 +77,7 @@ TEST(LoadSettings, DefaultsAreThoseOfTheContract) {
   EXPECT_EQ(settings.service_port, 8002);
   EXPECT_EQ(settings.workers, usable_cpus());
   EXPECT_EQ(settings.max_connections, 10000);
+  EXPECT_EQ(settings.max_connections_per_address, 1000);
   EXPECT_EQ(settings.database_url, "");
   EXPECT_EQ(settings.database_host, "");
   EXPECT_EQ(settings.database_port, 5432);

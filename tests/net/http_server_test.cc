@@ -2,7 +2,9 @@
 // pipelining, cuts, floods, starvation and drain. What the product answers is tested in tests/integration.
 #include "net/http_server.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -278,6 +280,102 @@ TEST(HttpServer, DrainFinishesWhatIsUnderWayAndClosesTheRest) {
   EXPECT_EQ(busy.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
   RawClient late(server.port());
   EXPECT_FALSE(late.connected() && late.exchange(format_request("GET", "/now")).status == 200);
+}
+
+// A client that comes from another of loopback's addresses; not connected when it was refused at once.
+int connect_from(const char* source, uint16_t port) {
+  const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  EXPECT_EQ(inet_pton(AF_INET, source, &address.sin_addr), 1);
+  EXPECT_EQ(bind(client, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return client;
+}
+
+TEST(HttpServer, ConnectionsOfOneAddressAreLimitedOverAllWorkers) {
+  ConnectionQuota quota(10, {});
+  ServerThread first({.quota = &quota}), second({.quota = &quota});
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 40; ++i) clients.emplace_back(i % 2 == 0 ? first.port() : second.port());
+  int served = 0;
+  for (RawClient& client : clients) {
+    const HttpResponse response = client.exchange(format_request("GET", "/now"));
+    served += response.status == 200 ? 1 : 0;
+    EXPECT_TRUE(response.status == 200 || response.status == 503) << response;
+  }
+  EXPECT_EQ(served, 10);
+  RawClient elsewhere{test::UniqueFd(connect_from("127.0.0.2", first.port()))};
+  EXPECT_EQ(elsewhere.exchange(format_request("GET", "/now")).status, 200);
+  clients.clear();
+  const IpAddress address = *IpAddress::parse("127.0.0.1");
+  ASSERT_TRUE(first.eventually([&] { return quota.count(address) == 0; }));
+  RawClient again(second.port());
+  EXPECT_EQ(again.exchange(format_request("GET", "/now")).status, 200);
+}
+
+// Those above the limit take no place from others: there are few of them, and not for long.
+TEST(HttpServer, RefusedConnectionsDoNotPileUp) {
+  ServerThread server({.max_connections = 1,
+                       .head_timeout_ns = 200 * kNanosPerMilli,
+                       .linger_timeout_ns = 200 * kNanosPerMilli});
+  RawClient served(server.port());
+  EXPECT_EQ(served.exchange(format_request("GET", "/now")).status, 200);
+  std::vector<RawClient> silent;
+  for (size_t i = 0; i < 3 * kOverLimitMax; ++i) silent.emplace_back(server.port());
+  ASSERT_TRUE(server.eventually([&] { return server.server().counters().accepted == 1 + 3 * kOverLimitMax; }));
+  EXPECT_LE(server.ask<size_t>([&] { return server.server().connection_count(); }), 1 + kOverLimitMax);
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 1; })) << "though nobody has closed";
+  EXPECT_EQ(served.exchange(format_request("GET", "/now")).status, 200);
+  served.close();
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 0; }));
+  RawClient next(server.port());
+  EXPECT_EQ(next.exchange(format_request("GET", "/now")).status, 200);
+}
+
+TEST(HttpServer, AClientThatNeverReadsIsDropped) {
+  ServerThread server({.send_timeout_ns = 300 * kNanosPerMilli});
+  RawClient client(server.port(), {.receive_buffer = 4096});
+  std::string requests;
+  for (int i = 0; i < 100; ++i) requests += format_request("GET", "/big/1000000");
+  ASSERT_TRUE(client.send(requests));
+  ASSERT_TRUE(server.eventually([&] { return server.service().requests > 0; }));
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 0; }));
+  EXPECT_EQ(server.ask<uint64_t>([&] { return server.server().counters().timeouts; }), 1u);
+  // What could not be sent was not prepared either.
+  EXPECT_LT(server.service().requests, 50);
+}
+
+// A byte now and then does not buy time here either.
+TEST(HttpServer, AClientThatReadsTooSlowlyIsDropped) {
+  ServerThread server({.answer_timeout_ns = 500 * kNanosPerMilli});
+  const int client = connect_from("127.0.0.1", server.port());
+  const int small = 4096;
+  setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  std::string requests;
+  for (int i = 0; i < 30; ++i) requests += format_request("GET", "/big/1000000");
+  ASSERT_EQ(send(client, requests.data(), requests.size(), MSG_NOSIGNAL), static_cast<ssize_t>(requests.size()));
+  ASSERT_TRUE(server.eventually([&] { return server.service().requests > 0; }));
+  char byte = 0;
+  ASSERT_TRUE(server.eventually([&] {
+    recv(client, &byte, 1, MSG_DONTWAIT);
+    return server.server().connection_count() == 0;
+  }));
+  close(client);
+}
+
+TEST(HttpServer, ADrainDoesNotWaitForIdleClientsToClose) {
+  std::vector<RawClient> idle;  // they outlive the server, open
+  ServerThread server({.linger_timeout_ns = 600 * kNanosPerSecond});
+  for (int i = 0; i < 10; ++i) {
+    idle.emplace_back(server.port());
+    EXPECT_EQ(idle.back().exchange(format_request("GET", "/now")).status, 200);
+  }
+  server.begin_drain();
+  for (RawClient& client : idle) EXPECT_EQ(client.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  // No client closes, and yet the server thread comes to its end; or this test to its time-out.
 }
 
 }  // namespace
