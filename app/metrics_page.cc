@@ -159,8 +159,11 @@ void write_connections(Page& page, const Settings& settings) {
              static_cast<uint64_t>(settings.max_connections));
   page.counter("http_connections_accepted_total", "Client connections accepted, those refused included.",
                [](const WorkerMetrics& worker) { return worker.server->accepted.value(); });
-  page.counter("http_connections_refused_total", "Client connections above the limit: answered 503 or closed.",
+  page.counter("http_connections_refused_total", "Client connections above a limit: answered 503 or closed.",
                [](const WorkerMetrics& worker) { return worker.server->refused.value(); });
+  page.counter("http_connections_refused_by_address_total",
+               "Of these, because their address had MAX_CONNECTIONS_PER_ADDRESS.",
+               [](const WorkerMetrics& worker) { return worker.server->refused_by_address.value(); });
   page.counter("http_connection_timeouts_total",
                "Client connections that took too long to send a request or to take an answer.",
                [](const WorkerMetrics& worker) { return worker.server->timeouts.value(); });

@@ -45,7 +45,7 @@ inline constexpr size_t kOverLimitMax = 64;
 struct HttpServerCounters {
   Gauge connections;  // open now
   Counter accepted;
-  Counter refused;             // above one of the limits
+  Counter refused;             // above a limit
   Counter refused_by_address;  // of these, above the address's
   Counter accept_errors;       // EMFILE and the like
   Counter starved;             // receives that found no buffer
