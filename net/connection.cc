@@ -38,7 +38,7 @@ void Connection::open(int socket, const sockaddr_in6& peer, bool over_limit) {
   peer_ = peer;
   over_limit_ = over_limit;
   state_ = server_.tls_ ? State::kHandshaking : State::kOpen;
-  draining_ = peer_ended_ = input_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
+  draining_ = lingers_briefly_ = peer_ended_ = input_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
   lingered_bytes_ = 0;
   parser_.reset();
   timed_phase_ = HttpParser::Phase::kIdle;
@@ -379,7 +379,8 @@ void Connection::linger() {
   state_ = State::kLingering;
   // shutdown(2), not the ring's: that one always takes a detour through a kernel worker thread.
   ::shutdown(socket_, SHUT_WR);
-  set_deadline(server_.loop_.clock().now_ns() + server_.options_.linger_timeout_ns);
+  set_deadline(server_.loop_.clock().now_ns() +
+               (lingers_briefly_ ? server_.options_.drain_linger_timeout_ns : server_.options_.linger_timeout_ns));
   receive_paused_ = false;
   rearm_receive();
 }
@@ -418,17 +419,17 @@ void Connection::begin_drain() {
   if (state_ != State::kOpen) return;
   const HttpParser::Phase phase = parser_.phase();
   if (exchange_count_ == 0 && !in_advance_ && phase == HttpParser::Phase::kIdle) {
+    // Its last answer has long arrived: there is nothing that a reset could take away.
+    lingers_briefly_ = is_delivered();
     stop_reading_requests();
     finish_if_done();
-    if (state_ == State::kLingering && is_delivered())
-      set_deadline(server_.loop_.clock().now_ns() + server_.options_.drain_linger_timeout_ns);
   }
 }
 
-// Whether the peer's kernel has all that we ever sent: a reset could take no answer away any more.
+// Whether the peer's kernel has all that we ever sent.
 bool Connection::is_delivered() const {
   int unacknowledged = 0;
-  return ::ioctl(socket_, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
+  return output_bytes() == 0 && ::ioctl(socket_, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
 }
 
 void Connection::abort() { start_closing(); }

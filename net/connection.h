@@ -124,11 +124,12 @@ class Connection final : public ListNode<ConnectionListTag>,
   State state_ = State::kClosed;
   bool over_limit_ = false;
   bool draining_ = false;
-  bool peer_ended_ = false;      // end of stream received
-  bool input_ended_ = false;     // that, or TLS's word that there will be no more requests
-  bool blocked_ = false;         // the parser holds a request that has to wait
-  bool in_advance_ = false;      // advance() is on the stack
-  bool receive_paused_ = false;  // cancelled because too much has come ahead of its turn
+  bool lingers_briefly_ = false;  // was idle when the drain began
+  bool peer_ended_ = false;       // end of stream received
+  bool input_ended_ = false;      // that, or TLS's word that there will be no more requests
+  bool blocked_ = false;          // the parser holds a request that has to wait
+  bool in_advance_ = false;       // advance() is on the stack
+  bool receive_paused_ = false;   // cancelled because too much has come ahead of its turn
   bool send_failed_ = false;
   sockaddr_in6 peer_{};
   std::unique_ptr<TlsStream> tls_;  // from the first byte of a TLS client on
