@@ -46,6 +46,7 @@ class Hostile : public BankTest {
     BankTest::SetUpTestSuite();
     account_ = bank().open_account({.balance = "0.00"});
     victim_ = bank().open_account({.balance = "1000.00"});
+    port();  // here, because the service ends with the thread that started it
   }
   static void TearDownTestSuite() {
     std::printf("hostile clients: %d bad inputs, %d broken\n", tried_.load(), broken_.load());
