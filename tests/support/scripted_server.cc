@@ -25,7 +25,8 @@ ScriptedServer::Script ScriptedServer::Script::respond(int status, const std::st
 }
 
 ScriptedServer::ScriptedServer(Script script, int family) : family_(family), script_(std::move(script)) {
-  listen_on(0);
+  run_directory();  // its helper is forked, not executed: were it made later it would keep our sockets open
+  reserve_ = bind_to(0);
   start();
 }
 
@@ -46,10 +47,11 @@ std::string ScriptedServer::last_request() const {
   return last_request_;
 }
 
-void ScriptedServer::listen_on(uint16_t port) {
-  listener_ = UniqueFd(::socket(family_, SOCK_STREAM | SOCK_CLOEXEC, 0));
+// Several sockets may be bound to a port with SO_REUSEADDR while one of them at most listens (socket(7)).
+UniqueFd ScriptedServer::bind_to(uint16_t port) {
+  UniqueFd socket(::socket(family_, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int on = 1;
-  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in v4{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
@@ -57,14 +59,15 @@ void ScriptedServer::listen_on(uint16_t port) {
   v6.sin6_addr = in6addr_loopback;
   auto* address = family_ == AF_INET6 ? reinterpret_cast<sockaddr*>(&v6) : reinterpret_cast<sockaddr*>(&v4);
   socklen_t length = family_ == AF_INET6 ? sizeof v6 : sizeof v4;
-  if (::bind(listener_.get(), address, length) != 0 || ::listen(listener_.get(), 64) != 0 ||
-      ::getsockname(listener_.get(), address, &length) != 0)
-    fatal("the scripted server cannot listen");
+  if (::bind(socket.get(), address, length) != 0 || ::getsockname(socket.get(), address, &length) != 0)
+    fatal("the scripted server cannot have its port");
   port_ = ntohs(family_ == AF_INET6 ? v6.sin6_port : v4.sin_port);
+  return socket;
 }
 
 void ScriptedServer::start() {
-  if (!listener_) listen_on(port_);
+  listener_ = bind_to(port_);
+  if (::listen(listener_.get(), 64) != 0) fatal("the scripted server cannot listen");
   stopping_ = false;
   thread_ = std::thread([this] { serve(); });
 }

@@ -48,13 +48,14 @@ class ScriptedServer {
   std::string last_request() const;
 
  private:
-  void listen_on(uint16_t port);
+  UniqueFd bind_to(uint16_t port);
   void serve();
   void handle(int socket);
   bool should_end(int generation) const;
 
   const int family_;
   uint16_t port_ = 0;
+  UniqueFd reserve_;  // bound and not listening: keeps the port from others while nobody listens
   UniqueFd listener_;
   mutable std::mutex mutex_;
   Script script_;             // guarded by mutex_
