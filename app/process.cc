@@ -41,8 +41,8 @@ void wipe_arguments(std::span<char* const> arguments) {
       continue;
     }
     char* const equals = std::strchr(argument, '=');
-    const std::string_view flag(argument, equals != nullptr ? static_cast<size_t>(equals - argument)
-                                                            : std::strlen(argument));
+    const std::string_view flag(argument,
+                                equals != nullptr ? static_cast<size_t>(equals - argument) : std::strlen(argument));
     if (!is_secret_flag(flag)) continue;
     if (equals != nullptr) {
       wipe(equals + 1);

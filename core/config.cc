@@ -482,7 +482,7 @@ Result<std::string> read_secret_file(const std::string& path) {
 }
 
 bool is_readable_by_all(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return stat(path.c_str(), &status) == 0 && (status.st_mode & S_IROTH) != 0;
 }
 

@@ -43,8 +43,8 @@ class Flusher : public ListNode<FlushListTag> {
 struct LookAheadListTag;
 
 // Something whose event is worth more than those queued before it: while there are more events than a turn brings, it
-// is asked each turn to look for itself, without waiting for its event (which still comes). Leaves the list by unlink();
-// look() may unlink the object it is called on and no other.
+// is asked each turn to look for itself, without waiting for its event (which still comes). Leaves the list by
+// unlink(); look() may unlink the object it is called on and no other.
 class LookAhead : public ListNode<LookAheadListTag> {
  public:
   virtual void look() = 0;

@@ -41,14 +41,15 @@ bool Ledger::is_connected() const {
 bool Ledger::sheds() {
   const PendingOperation* oldest = queue_.front();
   if (oldest == nullptr) return false;
-  if (counters_.queued < options_.queue_max && loop_.clock().now_ns() - oldest->queued_ns <= options_.queue_delay_max_ns)
+  if (counters_.queued < options_.queue_max &&
+      loop_.clock().now_ns() - oldest->queued_ns <= options_.queue_delay_max_ns)
     return false;
   ++counters_.refused_full;
   return true;
 }
 
-// Refuses at once what could only wait: the queue is full or slow, or the database was away when last tried; and what must not
-// wait: the same key is under way.
+// Refuses at once what could only wait: the queue is full or slow, or the database was away when last tried; and what
+// must not wait: the same key is under way.
 bool Ledger::admits(PendingOperation& pending) {
   if (pending.idempotent != nullptr && keys_in_flight_.contains(key_of(*pending.idempotent))) {
     pending.outcome.code = OutcomeCode::kIdempotencyConflict;

@@ -26,7 +26,7 @@ struct HttpServerOptions {
   int64_t answer_timeout_ns = 120 * kNanosPerSecond;  // for what is sent at once, however slowly it is taken
   int64_t linger_timeout_ns = 2 * kNanosPerSecond;
   int64_t drain_linger_timeout_ns = 300 * kNanosPerMilli;  // of connections that were idle when the drain began
-  const CorsPolicy* cors = nullptr;  // none: no answer speaks of it. Must outlive the server
+  const CorsPolicy* cors = nullptr;                        // none: no answer speaks of it. Must outlive the server
   ConnectionQuota* quota = nullptr;  // connections an address, shared by all workers; must outlive the server
 };
 

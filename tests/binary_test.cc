@@ -1,5 +1,5 @@
-// The binary that is shipped: what the compiler and the linker were asked for is really in it. Looks at the ELF file with
-// readelf(1).
+// The binary that is shipped: what the compiler and the linker were asked for is really in it. Looks at the ELF file
+// with readelf(1).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -58,7 +58,8 @@ TEST(Binary, IsPositionIndependent) {
 
 TEST(Binary, ResolvesAllSymbolsAtStartAndProtectsTheirTable) {
   EXPECT_THAT(readelf("--program-headers"), HasSubstr("GNU_RELRO"));
-  EXPECT_THAT(readelf("--dynamic"), AllOf(ContainsRegex("FLAGS\\) +BIND_NOW|BIND_NOW"), ContainsRegex("FLAGS_1.* NOW")));
+  EXPECT_THAT(readelf("--dynamic"),
+              AllOf(ContainsRegex("FLAGS\\) +BIND_NOW|BIND_NOW"), ContainsRegex("FLAGS_1.* NOW")));
 }
 
 TEST(Binary, HasNoMemoryThatIsBothWritableAndExecutable) {

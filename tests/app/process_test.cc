@@ -94,8 +94,7 @@ TEST(ConfineProcessDeathTest, LetsDevelopersDebugWhenTold) {
   EXPECT_EXIT(
       {
         const bool done = confine_process(true).has_value();
-        const bool ok =
-            done && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+        const bool ok = done && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
         std::exit(ok ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");

@@ -242,23 +242,21 @@ TEST_P(RefusedValue, IsReportedByName) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, AllowedValue,
-    testing::Values(Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
-                    Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "256"}, Case{"LEDGER_LANES", "8"},
-                    Case{"LEDGER_BATCH_MAX", "1024"}, Case{"DATABASE_URL", "postgresql://a:b@c/d"},
-                    Case{"DATABASE_URL", "postgres:///db?host=/tmp"}, Case{"DATABASE_URL", "host=/tmp dbname=x"},
-                    Case{"DATABASE_COMMAND_TIMEOUT", "500ms"}, Case{"DATABASE_COMMAND_TIMEOUT", "30"},
-                    Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
-                    Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
-                    Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
-                    Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
-                    Case{"LOG_DIR", "none"}, Case{"OTLP_ENDPOINT", "http://collector:4318/v1/traces"},
-                    Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"},
-                    Case{"TRACE_SAMPLE_RATIO", "1"}, Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
-                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
-                    Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"},
-                    Case{"CORE_DUMPS", "true"}));
+    testing::Values(
+        Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
+        Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "256"}, Case{"LEDGER_LANES", "8"}, Case{"LEDGER_BATCH_MAX", "1024"},
+        Case{"DATABASE_URL", "postgresql://a:b@c/d"}, Case{"DATABASE_URL", "postgres:///db?host=/tmp"},
+        Case{"DATABASE_URL", "host=/tmp dbname=x"}, Case{"DATABASE_COMMAND_TIMEOUT", "500ms"},
+        Case{"DATABASE_COMMAND_TIMEOUT", "30"}, Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
+        Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
+        Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
+        Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
+        Case{"LOG_DIR", "none"}, Case{"OTLP_ENDPOINT", "http://collector:4318/v1/traces"},
+        Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"}, Case{"TRACE_SAMPLE_RATIO", "1"},
+        Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
+        Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
+        Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"}, Case{"CORS_ALLOWED_ORIGINS", "*"},
+        Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"}, Case{"CORE_DUMPS", "true"}));
 
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedValue,

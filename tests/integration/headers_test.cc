@@ -103,8 +103,7 @@ TEST_F(SecurityHeaders, AreOnEveryKindOfAnswer) {
     }
   }
   for (int i = 0; i < 4; ++i) {
-    const HttpResponse response =
-        as(customer()).post(kWithdrawals, deposit_body(locked, "1.00", R"(,"pin":"9999")"));
+    const HttpResponse response = as(customer()).post(kWithdrawals, deposit_body(locked, "1.00", R"(,"pin":"9999")"));
     EXPECT_EQ(response.status, i < 3 ? 401 : 423);
     EXPECT_TRUE(has_common_headers(response));
   }
@@ -112,10 +111,11 @@ TEST_F(SecurityHeaders, AreOnEveryKindOfAnswer) {
   // An answer to be continued is none yet; the one that follows is.
   RawClient patient(port());
   const std::string body = deposit_body(account, "1.00");
-  patient.send(format_request("POST", kDeposits, {{"Authorization", "Bearer " + customer()},
-                                                  {"Content-Type", "application/json"},
-                                                  {"Content-Length", std::to_string(body.size())},
-                                                  {"Expect", "100-continue"}}));
+  patient.send(format_request("POST", kDeposits,
+                              {{"Authorization", "Bearer " + customer()},
+                               {"Content-Type", "application/json"},
+                               {"Content-Length", std::to_string(body.size())},
+                               {"Expect", "100-continue"}}));
   const HttpResponse interim = patient.read_response();
   EXPECT_EQ(interim.status, 100);
   EXPECT_TRUE(interim.headers.empty());
@@ -152,8 +152,8 @@ TEST_F(SecurityHeaders, AreOnRefusalsForOverloadLimitsAndAbsence) {
 class CorsContract : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    bank_ = std::make_unique<Bank>(
-        "cors", Settings{{"CORS_ALLOWED_ORIGINS", "https://bank.example, http://localhost:3000"}});
+    bank_ = std::make_unique<Bank>("cors",
+                                   Settings{{"CORS_ALLOWED_ORIGINS", "https://bank.example, http://localhost:3000"}});
   }
   static void TearDownTestSuite() { bank_.reset(); }
   static Bank& bank() { return *bank_; }

@@ -88,8 +88,8 @@ TEST_F(Secrets, AreGoneFromArgumentsAndEnvironmentOnceRead) {
     const std::string url = "host=" + bank().database().socket_directory() +
                             " port=" + std::to_string(bank().database().port()) +
                             " dbname=" + bank().database().name() + " user=" + role + " password=" + kPassword;
-    ServiceProcess service(settings, {.args = {"serve", "--jwt-secret-key", kJwtSecret, "--pin-secret-key=" + kPinSecret,
-                                               "--database-url", url}});
+    ServiceProcess service(settings, {.args = {"serve", "--jwt-secret-key", kJwtSecret,
+                                               "--pin-secret-key=" + kPinSecret, "--database-url", url}});
     for (const std::string& secret : {kJwtSecret, kPinSecret, kPassword})
       EXPECT_THAT(shown_of(service), Not(HasSubstr(secret)));
     EXPECT_THAT(shown_of(service), HasSubstr("--jwt-secret-key"));
@@ -198,17 +198,16 @@ TEST_F(Secrets, TheServiceRunsOnTheLeastPrivilegesAndItsLogKeepsQuiet) {
   service.send_signal(SIGHUP);
   EXPECT_EQ(service.terminate(), ExitStatus{});
   ServiceProcess again(settings);
-  EXPECT_TRUE(wait_until(
-      [&] { return bank().database().value("SELECT count(*) FROM idempotency_keys") == "0"; }, Milliseconds(10'000)));
+  EXPECT_TRUE(wait_until([&] { return bank().database().value("SELECT count(*) FROM idempotency_keys") == "0"; },
+                         Milliseconds(10'000)));
 
   const RunResult checked = run_service({"check-config"}, settings);
   EXPECT_THAT(checked.out, HasSubstr("ok      database: the role may do what the service does"));
   EXPECT_THAT(checked.out, Not(HasSubstr("the role may change or empty")));
   EXPECT_THAT(postgres().log(), Not(HasSubstr("permission denied")));
   for (const ServiceProcess* one : {&service, &again}) {
-    for (const std::string& secret :
-         {kJwtSecret, kPinSecret, kPassword, kPin, wrong_pin, customer_token, teller_token, bad_token,
-          customer_token.substr(customer_token.rfind('.') + 1)})
+    for (const std::string& secret : {kJwtSecret, kPinSecret, kPassword, kPin, wrong_pin, customer_token, teller_token,
+                                      bad_token, customer_token.substr(customer_token.rfind('.') + 1)})
       EXPECT_THAT(one->log_text() + one->stdout_text(), Not(HasSubstr(secret)));
   }
   EXPECT_TRUE(bank().ledger_verifies());

@@ -318,9 +318,8 @@ TEST(HttpServer, ConnectionsOfOneAddressAreLimitedOverAllWorkers) {
 
 // Those above the limit take no place from others: there are few of them, and not for long.
 TEST(HttpServer, RefusedConnectionsDoNotPileUp) {
-  ServerThread server({.max_connections = 1,
-                       .head_timeout_ns = 200 * kNanosPerMilli,
-                       .linger_timeout_ns = 200 * kNanosPerMilli});
+  ServerThread server(
+      {.max_connections = 1, .head_timeout_ns = 200 * kNanosPerMilli, .linger_timeout_ns = 200 * kNanosPerMilli});
   RawClient served(server.port());
   EXPECT_EQ(served.exchange(format_request("GET", "/now")).status, 200);
   std::vector<RawClient> silent;

@@ -586,7 +586,8 @@ void Schedule::audit_pin(const Attempt& attempt) {
 }
 
 bool Schedule::is_in_doubt() const {
-  return std::ranges::any_of(ledgers_, [](const auto& ledger) { return ledger->counters().commits_in_doubt.value() > 0; });
+  return std::ranges::any_of(ledgers_,
+                             [](const auto& ledger) { return ledger->counters().commits_in_doubt.value() > 0; });
 }
 
 void Schedule::audit() {
