@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <expected>
+#include <tuple>
 #include <utility>
 
 #include "app/base64url.h"
@@ -275,8 +276,8 @@ Made<TokenKey::Material> read_rsa_jwk(const Jwk& jwk) {
   if (!n || !e) return Unfit(concat(n ? "e" : "n", " is not a Base64urlUInt within bounds"));
   bssl::UniquePtr<RSA> key(RSA_new());
   if (!key || RSA_set0_key(key.get(), n.get(), e.get(), nullptr) != 1) return Unfit("n and e make no RSA key");
-  static_cast<void>(n.release());  // the key has them now
-  static_cast<void>(e.release());
+  std::ignore = n.release();  // the key has them now
+  std::ignore = e.release();
   return checked_rsa(std::move(key));
 }
 

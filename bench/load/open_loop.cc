@@ -57,6 +57,15 @@ int64_t now_ns() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
+template <class Number>
+Number number_of(const char* text) {
+  Number value = 0;
+  const char* end = text + std::strlen(text);
+  if (const auto [at, error] = std::from_chars(text, end, value); error != std::errc() || at != end)
+    die(std::string(text) + " is no number that fits");
+  return value;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -67,21 +76,21 @@ Options parse(int argc, char** argv) {
     else if (name == "--token")
       options.token = value;
     else if (name == "--port")
-      options.port = static_cast<uint16_t>(std::atoi(value));
+      options.port = number_of<uint16_t>(value);
     else if (name == "--rate")
-      options.rate = std::atof(value);
+      options.rate = number_of<double>(value);
     else if (name == "--seconds")
-      options.seconds = std::atof(value);
+      options.seconds = number_of<double>(value);
     else if (name == "--connections")
-      options.connections = std::atoi(value);
+      options.connections = number_of<int>(value);
     else if (name == "--accounts-first")
-      options.accounts_first = std::atoll(value);
+      options.accounts_first = number_of<int64_t>(value);
     else if (name == "--accounts")
-      options.accounts = std::atoll(value);
+      options.accounts = number_of<int64_t>(value);
     else if (name == "--workload")
       options.transfers = std::string_view(value) == "transfers";
     else if (name == "--seed")
-      options.seed = std::strtoull(value, nullptr, 10);
+      options.seed = number_of<uint64_t>(value);
     else
       die("what is " + std::string(name) + "?");
   }
