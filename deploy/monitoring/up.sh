@@ -76,6 +76,9 @@ done
 [ "$left" -gt 0 ] || die "Prometheus is not ready after 30 s; see $data/prometheus.log"
 
 echo "Prometheus  http://$address/"
-echo "Alerts      http://$address/alerts"
+# Debian's Prometheus has the pages of old, under /classic.
+alerts=/alerts
+curl -fs -o /dev/null "http://$address$alerts" || alerts=/classic/alerts
+echo "Alerts      http://$address$alerts"
 echo "Dashboard   http://$address/user/dashboard.html"
 wait "$prometheus_pid"
