@@ -290,7 +290,7 @@ class Harness final : public HttpService {
       case 13:
         if (!held_.empty()) {
           const auto chosen = held_.begin() + static_cast<ptrdiff_t>(input.byte() % held_.size());
-          const Held held = *chosen;
+          const Held held = std::move(*chosen);
           held_.erase(chosen);
           answer(held);
         }
@@ -316,7 +316,7 @@ class Harness final : public HttpService {
     ring_->accept_one(client.socket);
   }
 
-  void send(Client& client, std::string bytes) {
+  void send(Client& client, const std::string& bytes) {
     if (client.ended || client.reset || bytes.empty()) return;
     client.sent += bytes;
     for (size_t at = 0; at < bytes.size(); at += kChunkMax) client.inbound.push_back(bytes.substr(at, kChunkMax));
