@@ -10,10 +10,9 @@
 //           count, the one with the fewest requests (the longest ago among equals) is forgotten. A flood of addresses
 //           pushes out those that have done little, others of the flood first; to make the table forget a client at
 //           its limit, all of its bucket has to be at the limit, and nobody outside knows what is in which bucket.
-// Shared    by all workers: a bucket is locked for the length of one update, some tens of nanoseconds. One owner a
-// client
-//           and messages between workers would need no lock, and cost 10 to 300 times as much when the client comes in
-//           elsewhere (docs/performance.md).
+// Shared    by all workers: a bucket is locked for the length of one update, some tens of nanoseconds. One owner for a
+//           client and messages between workers would need no lock, and cost 10 to 300 times as much when the client
+//           comes in elsewhere (docs/performance.md).
 #pragma once
 
 #include <array>

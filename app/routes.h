@@ -3,10 +3,13 @@
 // Anatomy of a handler. It is a coroutine that ends its exchange exactly once, by one of respond.h:
 //
 //   Task<void> handle_x(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
-//     const auto number = ...match.params[0]...;          // 1. take what is needed from path, query and body: the
-//     request if (!number) co_return respond_invalid(...);        //    is gone after the first co_await auto rows =
-//     co_await context.reader.query(...);     // 2. wait respond_json(exchange, ...);                        // 3.
-//     answer
+//     // 1. Take what is needed from path, query and body: the request is gone after the first co_await.
+//     const auto number = ...match.params[0]...;
+//     if (!number) co_return respond_invalid(...);
+//     // 2. Wait.
+//     auto rows = co_await context.reader.query(...);
+//     // 3. Answer.
+//     respond_json(exchange, ...);
 //   }
 //
 // By then the path has been found, the method allowed and the caller authenticated, with a role that the table admits.

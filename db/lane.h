@@ -1,8 +1,7 @@
 // A lane: one connection that carries out batches of operations, each batch in one database transaction.
 //
-//   claim   the Idempotency-Keys of the batch, if there are any: what was answered before is answered again, and what
-//   is
-//           under way elsewhere is refused
+//   claim   the Idempotency-Keys of the batch, if there are any: what was answered before is answered again, and
+//           what is under way elsewhere is refused
 //   lock    the accounts of the batch, in account_number order, and read the database's clock
 //   decide  the rules, operation by operation in order of arrival, on the locked rows
 //   write   one UPDATE of the accounts that changed, one INSERT of the log rows, one of the answers to keep, COMMIT

@@ -1,8 +1,7 @@
 // One client: bytes in, exchanges to the service, answers out in order.
 //
-// TLS       with it, a TlsStream lies between the socket and everything below; without it there is none. The
-// handshake's
-//           steps are taken in the server's order, a few a turn (HttpServer::flush).
+// TLS       with it, a TlsStream lies between the socket and everything below; without it there is none. The steps of
+//           a handshake are taken in the server's order, a few a turn (HttpServer::flush).
 // Reading   one multishot receive; a whole request is parsed in the kernel's buffer and handled before that is given
 //           back. Pipelined requests run beside each other only while all of them are safe (RFC 9112 section 9.3.2):
 //           one that moves money waits for those before it.
