@@ -6,17 +6,10 @@ account as they would have come in over time: first everybody's first row, then 
 of its own of --deep rows. Each round runs the same load on one and then on the other.
 """
 import argparse
-import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
 
-from compare import FIRST_ACCOUNT, ROOT, Bench, run
-
-SERVICE = ROOT / "build/release/transactions-service"
+from compare import FIRST_ACCOUNT, SERVICE, Bench, run
 
 
 def make_accounts(options):
@@ -55,15 +48,6 @@ class Grown(Bench):
         for table in ("accounts", "transaction_logs"):
             sql(f"VACUUM (ANALYZE) {table}")
 
-    def pages(self, first, accounts, query, connections):
-        env = os.environ | {"TOKEN": self.token, "ACCOUNTS_FIRST": str(first), "ACCOUNTS": str(accounts), "QUERY": query}
-        out = run("wrk", "-t", 1, "-c", connections, "-d", f"{self.options.seconds}s", "-s", ROOT / "bench/load/pages.lua",
-                  self.url, env=env)
-        result = json.loads(out.strip().splitlines()[-1])
-        if result["socket_errors"] or result["not_200"]:
-            sys.exit(f"pages were not read: {result}")
-        return result
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,31 +80,25 @@ def main():
             bench.populate(conninfo, name == "grown")
             print(f"{name}: made in {time.monotonic() - started:.0f} s", flush=True)
             bench.env = env
-            bench.start_service()
-            sides[name] = {"url": bench.url, "token": bench.token, "env": env, "process": bench.service, "conninfo": conninfo}
+            bench.start_service(bench.folder / f"{name}.log")
+            sides[name] = {"service": bench.service, "env": env, "conninfo": conninfo}
         run("psql", admin, "-qXc", "CHECKPOINT")
         if options.wait:
             input("the data are there; Enter goes on")
 
-        def use(name):
-            bench.url, bench.token, bench.env = sides[name]["url"], sides[name]["token"], sides[name]["env"]
-
-        for name in sides:
-            use(name)
-            bench.wrk(0)
+        for side in sides.values():
+            bench.wrk(0, side["service"])
         ratios = []
         for number in range(1, options.rounds + 1):
             found = {}
             for name in (list(sides) if number % 2 else list(sides)[::-1]):
-                use(name)
-                found[name] = bench.wrk(number)
+                found[name] = bench.wrk(number, sides[name]["service"])
             ratios.append(found["grown"]["per_second"] / found["empty"]["per_second"])
             print(f"round {number}: empty log {found['empty']['per_second']:.0f}/s (P99 {found['empty']['p99_us'] / 1000:.1f} ms)   "
                   f"grown log {found['grown']['per_second']:.0f}/s (P99 {found['grown']['p99_us'] / 1000:.1f} ms)   "
                   f"ratio {ratios[-1]:.2f}", flush=True)
         print(f"median of {options.rounds}: grown against empty {statistics.median(ratios):.2f}")
 
-        use("grown")
         run("psql", admin, "-qXc", "CHECKPOINT")  # what the rounds left to be written is not the pages' matter
         for what, first, accounts, query, connections in (
                 ("a random account's first page", FIRST_ACCOUNT + 1, imported - 1, "limit=50", 1),
@@ -128,28 +106,23 @@ def main():
                 (f"first page of an account with {options.deep} rows", FIRST_ACCOUNT, 1, "limit=50", 1),
                 (f"500 rows of an account with {options.deep} rows", FIRST_ACCOUNT, 1, "limit=500", 1),
                 (f"page behind skip=10000 of an account with {options.deep} rows", FIRST_ACCOUNT, 1, "limit=50&skip=10000", 1)):
-            page = bench.pages(first, accounts, query, connections)
+            page = bench.wrk(0, sides["grown"]["service"], connections, WORKLOAD="pages", QUERY=query,
+                             ACCOUNTS_FIRST=str(first), ACCOUNTS=str(accounts))
             print(f"{what}, {connections} at once: P50 {page['p50_us'] / 1000:.2f} ms   P99 {page['p99_us'] / 1000:.2f} ms   "
                   f"{page['requests'] / (page['duration_us'] / 1e6):.0f}/s", flush=True)
 
-        for name, side in sides.items():
-            side["process"].send_signal(signal.SIGTERM)
-            side["process"].wait(30)
+        for side in sides.values():
+            side["service"].stop()
         started = time.monotonic()
-        audit = subprocess.run([SERVICE, "verify-ledger"], env=sides["grown"]["env"], capture_output=True, text=True)
-        print((audit.stdout + audit.stderr).strip())
+        bench.audit(sides["grown"]["env"])
         print(f"verify-ledger took {time.monotonic() - started:.1f} s")
         for table in ("accounts", "transaction_logs"):
             print(run("psql", sides["grown"]["conninfo"], "-AtXc",
                       f"SELECT '{table}: ' || pg_size_pretty(pg_relation_size('{table}')) || ', indexes ' || "
                       f"pg_size_pretty(pg_indexes_size('{table}'))").strip())
-        if audit.returncode != 0:
-            sys.exit("the books do not balance")
     finally:
         for side in locals().get("sides", {}).values():
-            if side["process"].poll() is None:
-                side["process"].kill()
-                side["process"].wait()
+            side["service"].stop()
         bench.stop()
 
 

@@ -6,10 +6,8 @@ account once however often it is hit, so here hot accounts should cost nothing.
 """
 import argparse
 import statistics
-import subprocess
-import sys
 
-from compare import ROOT, Bench
+from compare import Bench
 
 
 def main():
@@ -45,11 +43,7 @@ def main():
             options.accounts = uniform
             for hot, found in ratios.items():
                 print(f"median, {connections} connections: {hot} accounts against {uniform}: {statistics.median(found):.2f}")
-        audit = subprocess.run([ROOT / "build/release/transactions-service", "verify-ledger"], env=bench.env,
-                               capture_output=True, text=True)
-        print((audit.stdout + audit.stderr).strip())
-        if audit.returncode != 0:
-            sys.exit("the books do not balance")
+        bench.audit()
     finally:
         bench.stop()
 

@@ -27,7 +27,7 @@ FRACTIONS = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0]
 
 def offer(bench, rate, seconds, connections, seed):
     done = subprocess.run(
-        [OPEN_LOOP, "--port", re.search(r":(\d+)$", bench.url)[1], "--token", bench.token,
+        [OPEN_LOOP, "--port", re.search(r":(\d+)$", bench.service.url)[1], "--token", bench.service.token,
          "--rate", str(rate), "--seconds", str(seconds), "--connections", str(connections), "--seed", str(seed),
          "--workload", bench.options.workload,
          "--accounts-first", str(FIRST_ACCOUNT), "--accounts", str(bench.options.accounts)],
@@ -127,11 +127,7 @@ def main():
                   f"since due P99 {row['p99_ms']:.1f} ms")
         best = max(row["good"] for row in rows)
         print(f"goodput at {rows[-1]['fraction']:.0f}x of the best: {rows[-1]['good'] / best:.2f}")
-        audit = subprocess.run([ROOT / "build/release/transactions-service", "verify-ledger"], env=bench.env,
-                               capture_output=True, text=True)
-        print((audit.stdout + audit.stderr).strip())
-        if audit.returncode != 0:
-            sys.exit("the books do not balance")
+        bench.audit()
         if options.svg:
             options.svg.write_text(svg(rows, peak))
     finally:

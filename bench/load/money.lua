@@ -1,6 +1,6 @@
--- wrk script: money movements with a bearer token, on random accounts.
+-- wrk script: money movements with a bearer token on random accounts, or pages of their logs.
 --
--- Environment: TOKEN, WORKLOAD (deposits, mixed, or livez: no money at all), ACCOUNTS_FIRST, ACCOUNTS (how many), SEED.
+-- Environment: TOKEN, WORKLOAD (deposits, mixed, pages with QUERY, or livez: no money at all), ACCOUNTS_FIRST, ACCOUNTS (how many), SEED.
 -- Requests are made once, at start: what is measured is the service and not Lua's string handling.
 
 local requests_made = 8192
@@ -35,6 +35,9 @@ function init()
   for i = 1, requests_made do
     if workload == "livez" then
       requests[i] = wrk.format("GET", "/livez")
+    elseif workload == "pages" then
+      local page = "/transaction-logs/" .. (first + math.random(0, accounts - 1)) .. "?" .. os.getenv("QUERY")
+      requests[i] = wrk.format("GET", page, headers)
     else
       local path, body = order(workload, first, accounts)
       requests[i] = wrk.format("POST", path, headers, body)
