@@ -13,7 +13,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,8 +42,8 @@ class LineRing {
     }
     const size_t at = end & (capacity_ - 1);
     const size_t first = std::min(line.size(), capacity_ - at);
-    std::memcpy(bytes_.get() + at, line.data(), first);
-    std::memcpy(bytes_.get(), line.data() + first, line.size() - first);
+    line.copy(bytes_.get() + at, first);
+    line.copy(bytes_.get(), line.size() - first, first);
     increase(lines_);
     // Sequentially consistent because whoever sleeps looks at the rings after saying so, and the producer looks whether
     // somebody sleeps after publishing: one of the two must see the other.

@@ -2,6 +2,8 @@
 
 #include <array>
 
+// Plans are generic and kept as long as the connection (db/connector.cc), so no statement may look reasonable only while
+// a table is small: where the planner could turn a join around, LATERAL with LIMIT says which side drives it.
 namespace txn::sql {
 
 const Statement kBegin{"begin", "BEGIN"};
@@ -17,8 +19,9 @@ const Statement kFindKeys{"find_keys",
                           "SELECT k.n, i.fingerprint, i.status::integer, i.body "
                           "FROM unnest($1::bigint[], $2::text[], $3::text[]) "
                           "WITH ORDINALITY AS k(caller_id, route, key, n) "
-                          "JOIN idempotency_keys i USING (caller_id, route, key) "
-                          "WHERE i.created_at > clock_timestamp() - interval '24 hours'"};
+                          "CROSS JOIN LATERAL (SELECT fingerprint, status, body FROM idempotency_keys "
+                          "WHERE caller_id = k.caller_id AND route = k.route AND key = k.key "
+                          "AND created_at > clock_timestamp() - interval '24 hours' LIMIT 1) i"};
 
 // Locks are taken in the order of account_number whatever the batch looks like: LockRows stands above the Sort in the
 // plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
@@ -116,8 +119,8 @@ const Statement kSelectTransaction{
     "select_transaction",
     "SELECT t.id, t.seq, t.counterparty, t.amount, t.transaction_type, t.direction, t.balance_after, "
     "t.transaction_id, coalesce(t.transfer_mode, ''), t.description, t.created_at, t.account_number, a.owner_id "
-    "FROM transaction_logs t JOIN accounts a USING (account_number) "
-    "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
+    "FROM transaction_logs t CROSS JOIN LATERAL "
+    "(SELECT owner_id FROM accounts WHERE account_number = t.account_number LIMIT 1) a WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
 
 // In small bites, and around whatever a lane has in its hands.
 const Statement kExpireKeys{"expire_keys",
@@ -161,7 +164,7 @@ WITH page AS (
     WHERE account_number = a.account_number AND seq >= part.first_seq AND seq <= part.last_seq
     ORDER BY seq LIMIT $4::bigint + 2
   ) l
-  LEFT JOIN transaction_logs o ON o.id = l.id # 1
+  LEFT JOIN LATERAL (SELECT * FROM transaction_logs WHERE id = l.id # 1 LIMIT 1) o ON true
   WINDOW in_order AS (PARTITION BY a.account_number, part.number ORDER BY l.seq)
 ), facts AS (
   SELECT account_number, count(*) AS row_count, max(seq) FILTER (WHERE part = 0) AS seq_max,

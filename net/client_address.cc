@@ -194,8 +194,7 @@ IpAddress IpAddress::of(const sockaddr_in6& peer) {
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   if (text.size() > kAddressTextMax || text.find('\0') != std::string_view::npos) return std::nullopt;
   char terminated[kAddressTextMax + 1];
-  std::memcpy(terminated, text.data(), text.size());
-  terminated[text.size()] = '\0';
+  terminated[text.copy(terminated, text.size())] = '\0';  // not memcpy: an empty text may point nowhere
   IpAddress address;
   if (inet_pton(AF_INET6, terminated, address.bytes.data()) == 1) return address;
   std::ranges::copy(kMappedPrefix, address.bytes.begin());

@@ -83,8 +83,7 @@ bool is_clean_name(std::string_view name) {
 }
 
 char* put(char* out, std::string_view text) {
-  std::memcpy(out, text.data(), text.size());
-  return out + text.size();
+  return out + text.copy(out, text.size());  // not memcpy: an empty text may point nowhere
 }
 
 char* put_header(char* out, std::string_view name_colon, std::string_view value) {
