@@ -3,6 +3,7 @@
 namespace txn {
 
 std::span<const Route> routes() {
+  static constexpr bool kBulky = true;
   static constexpr Route kRoutes[] = {
       {Method::kPost, "/api/v1/deposits", Access::kMoneyMover, handle_deposit, LimitedRoute::kDeposits},
       {Method::kPost, "/api/v1/withdrawals", Access::kMoneyMover, handle_withdrawal, LimitedRoute::kWithdrawals},
@@ -12,15 +13,17 @@ std::span<const Route> routes() {
       {Method::kGet, "/api/v1/transfer-limits/rules/all", Access::kStaff, handle_limit_rules},
       {Method::kGet, "/api/v1/transfer-limits/{account_number}", Access::kAnyRole, handle_limit},
 
-      {Method::kGet, "/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs},
-      {Method::kGet, "/api/v1/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs},
+      {Method::kGet, "/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs, LimitedRoute::kNone,
+       kBulky},
+      {Method::kGet, "/api/v1/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs,
+       LimitedRoute::kNone, kBulky},
       {Method::kGet, "/api/v1/transaction-logs/transaction/{transaction_id}", Access::kAnyRole,
        handle_transaction_logs},
 
       {Method::kGet, "/health", Access::kPublic, handle_health},
       {Method::kGet, "/livez", Access::kPublic, handle_livez},
       {Method::kGet, "/readyz", Access::kPublic, handle_readyz},
-      {Method::kGet, "/metrics", Access::kPublic, handle_metrics},
+      {Method::kGet, "/metrics", Access::kPublic, handle_metrics, LimitedRoute::kNone, kBulky},
   };
   return kRoutes;
 }

@@ -34,6 +34,7 @@ struct Route {
   Access access;
   Handler handler;
   LimitedRoute limit = LimitedRoute::kNone;
+  bool is_bulky = false;  // answers may be beyond what a connection keeps for a slow reader (kOutputMaxBytes)
 };
 
 std::span<const Route> routes();

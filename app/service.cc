@@ -108,6 +108,7 @@ void Service::on_request(Exchange& exchange) {
   }
   const Route& route = routes()[match.route];
   record.route = &route;
+  if (route.is_bulky) exchange.set_bulky();
   if (route.limit != LimitedRoute::kNone && context_.limits.is_enabled()) {
     if (context_.limits.is_shared()) exchange.hold_request();
     handlers_.spawn(start_limited(exchange, route, match));

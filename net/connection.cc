@@ -18,8 +18,6 @@ namespace {
 
 // Once the last answer is out, a peer that keeps sending is listened to no longer than this.
 constexpr size_t kLingerMaxBytes = 1 << 20;
-// Buffers kept by an idle connection; larger ones are given back.
-constexpr size_t kRetainedOutputBytes = 16 * 1024;
 
 // Methods begin so, and no TLS record does (RFC 8446 section 5.1: 20 to 23).
 bool begins_like_http(char first) { return first >= 'A' && first <= 'Z'; }
@@ -243,9 +241,11 @@ void Connection::resume_blocked() {
 }
 
 bool Connection::may_start(const HttpRequest& request) const {
-  if (exchange_count_ == 0) return output_bytes() <= kOutputMaxBytes;
-  return is_safe_method(request.method) && unsafe_count_ == 0 && exchange_count_ < kPipelineMax &&
-         output_bytes() <= kOutputMaxBytes;
+  if (output_bytes() > kOutputMaxBytes) return false;
+  const Exchange* last = exchanges_.back();
+  // Behind a bulky one nothing is begun, so that one can only be the last.
+  return last == nullptr ||
+         (is_safe_method(request.method) && unsafe_count_ == 0 && !last->is_bulky_ && exchange_count_ < kPipelineMax);
 }
 
 Exchange& Connection::new_exchange() {
@@ -256,6 +256,7 @@ Exchange& Connection::new_exchange() {
   exchange.received_ns_ = server_.loop_.clock().now_ns();
   exchange.over_tls_ = tls_ != nullptr;
   exchange.answered_ = false;
+  exchange.is_bulky_ = false;
   exchange.lines_size_ = 0;
   exchange.endpoint_ = Exchange::kNoEndpoint;
   exchange.method_ = Method::kOther;

@@ -68,6 +68,10 @@ class Exchange : public ListNode<ExchangeListTag> {
   // Whether somebody still waits for the answer.
   bool has_client() const { return connection_ != nullptr; }
 
+  // The answer may be big: until it is with the connection, no further request of that is begun. A client that asks for
+  // many such answers and reads none has no more than one kept. To be called from on_request(), before an answer.
+  void set_bulky() { is_bulky_ = true; }
+
   // Copies the request, for somebody who has to wait before a handler can look at it. The client may leave meanwhile.
   void hold_request();
 
@@ -100,7 +104,8 @@ class Exchange : public ListNode<ExchangeListTag> {
   bool keep_alive_ = true;
   bool head_only_ = false;
   bool over_tls_ = false;
-  bool is_safe_ = false;   // RFC 9110 section 9.2.1
+  bool is_safe_ = false;  // RFC 9110 section 9.2.1
+  bool is_bulky_ = false;
   bool answered_ = false;  // and waiting in `early_` for the ones before it
   ByteBuffer early_;
   CorsPolicy::Match cors_;

@@ -210,6 +210,7 @@ void HttpServer::release_exchange(Exchange& exchange) {
   exchange.request_ = nullptr;
   exchange.answered_ = false;
   exchange.early_.clear();
+  if (exchange.early_.capacity() > kRetainedOutputBytes) exchange.early_.release();
   if (exchange.is_held_ && exchange.held_->storage.capacity() > kRetainedParserBytes) exchange.held_.reset();
   exchange.is_held_ = false;
   --exchange_count_;

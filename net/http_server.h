@@ -33,7 +33,9 @@ struct HttpServerOptions {
 // Requests of one connection that are under way at once; more wait in its buffers.
 inline constexpr size_t kPipelineMax = 32;
 // Answers waiting for a slow reader, beyond which its next requests wait.
-inline constexpr size_t kOutputMaxBytes = 256 * 1024;
+inline constexpr size_t kOutputMaxBytes = 64 * 1024;
+// Buffers of answers that are kept for the next ones; larger ones are given back.
+inline constexpr size_t kRetainedOutputBytes = 16 * 1024;
 // Bytes taken from a socket ahead of their turn, beyond which receiving pauses.
 inline constexpr size_t kAheadMaxBytes = 64 * 1024;
 // Steps of TLS handshakes in one turn; more wait for the next. A step may take a signature (ECDSA P-256 a tenth of a

@@ -31,11 +31,13 @@ TEST(IntrusiveList, KeepsOrderAndUnlinksFromTheMiddle) {
   list.push_back(b);
   list.push_back(c);
   EXPECT_EQ(names(list), "abc");
+  EXPECT_EQ(list.back(), &c);
   static_cast<ListNode<TestTag>&>(b).unlink();
   EXPECT_EQ(names(list), "ac");
   EXPECT_EQ(list.pop_front(), &a);
   EXPECT_EQ(list.pop_front(), &c);
   EXPECT_EQ(list.pop_front(), nullptr);
+  EXPECT_EQ(list.back(), nullptr);
 }
 
 TEST(IntrusiveList, AnElementLeavesItsListWhenItIsDestroyed) {

@@ -59,6 +59,7 @@ struct Client {
   size_t requests = 0;            // that the service has been asked
   size_t under_way = 0;
   size_t unsafe_under_way = 0;
+  size_t bulky_under_way = 0;
 };
 
 // What the service sees of a request.
@@ -191,13 +192,18 @@ class Harness final : public HttpService {
     CHECK(client.unsafe_under_way == 0, "a request runs beside one that is not safe");
     CHECK(is_safe || client.under_way == 0, "one that is not safe runs beside others");
     CHECK(client.under_way < kPipelineMax, "too many requests at once");
+    CHECK(client.bulky_under_way == 0, "a request runs behind one whose answer is bulky");
     ++client.under_way;
     client.unsafe_under_way += is_safe ? 0 : 1;
     client.expected.push_back(
         {.body = std::to_string(client.socket) + " " + std::to_string(++client.requests), .status = 200});
     client.expected.back().head_only = request.method == Method::kHead;
     Held held{&exchange, client.socket, client.expected.back().body, is_safe, generation_[client.socket]};
-    if (request.path.starts_with("/big")) held.padding = 100'000;
+    if (request.path.starts_with("/big")) {
+      held.padding = 100'000;
+      exchange.set_bulky();
+      ++client.bulky_under_way;
+    }
     if (request.path.starts_with("/now")) {
       answer(held);
     } else {
@@ -243,6 +249,7 @@ class Harness final : public HttpService {
     if (client != clients_.end()) {
       --client->under_way;
       client->unsafe_under_way -= held.is_safe ? 0 : 1;
+      client->bulky_under_way -= held.padding > 0 ? 1 : 0;
     }
     ring_->current = held.socket;
     const std::string body = held.body + std::string(held.padding, '.');

@@ -12,6 +12,7 @@
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
 #include "tests/integration/load.h"
+#include "tests/support/sanitized.h"
 
 namespace txn::test {
 namespace {
@@ -57,14 +58,6 @@ std::map<std::string, int> tally(const std::vector<Attempt>& attempts) {
   for (const Attempt& attempt : attempts) ++answers[std::to_string(attempt.status) + " " + attempt.error];
   return answers;
 }
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // User and system time of a process so far.
 double cpu_seconds(pid_t pid) {

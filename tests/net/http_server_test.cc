@@ -71,6 +71,21 @@ TEST(HttpServer, AnUnsafeRequestWaitsForTheOnesBeforeIt) {
   EXPECT_EQ(client.read_response().body, "/now ");
 }
 
+TEST(HttpServer, NothingIsBegunBehindARequestWithABulkyAnswer) {
+  ServerThread server;
+  RawClient client(server.port());
+  const std::string bulky = format_request("GET", "/bulky");
+  ASSERT_TRUE(client.send(format_request("GET", "/hold") + bulky + bulky + format_request("GET", "/now")));
+  ASSERT_TRUE(server.eventually([&] { return server.service().held() == 2; }));
+  EXPECT_EQ(server.service().requests, 2);
+  server.do_on_loop([&] { server.service().release_held(); });
+  ASSERT_TRUE(server.eventually([&] { return server.service().held() == 1; }));
+  EXPECT_EQ(server.service().requests, 3);
+  server.do_on_loop([&] { server.service().release_held(); });
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(client.read_response().body, "held") << i;
+  EXPECT_EQ(client.read_response().body, "/now ");
+}
+
 TEST(HttpServer, OneByteASegmentGivesTheSameAnswers) {
   ServerThread server;
   RawClient client(server.port());

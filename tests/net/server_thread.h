@@ -19,7 +19,8 @@
 
 namespace txn::test {
 
-// Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released.
+// Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released,
+// /bulky as well, and says that its answer may be big.
 class TestService final : public HttpService {
  public:
   explicit TestService(Loop& loop) : loop_(loop) {}
@@ -32,7 +33,8 @@ class TestService final : public HttpService {
       tasks_.spawn(answer_later(exchange, std::stoll(path.substr(7)), path));
     } else if (path.starts_with("/big/")) {
       answer(exchange, std::string(std::stoul(path.substr(5)), 'b'));
-    } else if (path == "/hold") {
+    } else if (path == "/hold" || path == "/bulky") {
+      if (path == "/bulky") exchange.set_bulky();
       held_.push_back(&exchange);
     } else {
       answer(exchange, path + " " + std::string(exchange.request().body));
