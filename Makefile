@@ -43,12 +43,12 @@ tsan:  ## Unit tests and those about threads under ThreadSanitizer, in build/tsa
 	@cmake --build build/tsan
 	@cmake/run-tests.sh build/tsan -L 'unit|threads'
 
-fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS; crashes go to build/fuzz/crashes
+fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS, by SEED (random); crashes go to build/fuzz/crashes
 	@$(DEPENDENCIES)
 	@$(CONFIGURE) -B build/fuzz -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=fuzzer \
 	  -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
 	@cmake --build build/fuzz --target fuzz_targets
-	@tests/fuzz/run.py build/fuzz $(or $(SECONDS),60) $(TARGETS)
+	@tests/fuzz/run.py build/fuzz $(or $(SECONDS),60) $(or $(SEED),0) $(TARGETS)
 
 chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it; the table goes to build/chaos as well
 	@$(DEPENDENCIES)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Runs every fuzz target for a bounded time:  run.py BUILD_DIR SECONDS [TARGET...]
+"""Runs every fuzz target for a bounded time:  run.py BUILD_DIR SECONDS SEED [TARGET...]
 
+SEED is libFuzzer's, the same for every target; 0: another one each time, which the target's log names.
 Two targets run at once at most, one a core. What they find new is kept in BUILD_DIR/corpus/NAME and tried first the next
 time, crashes in BUILD_DIR/crashes. The last line has the counts; the exit status is 1 when anything was found.
 """
@@ -18,7 +19,7 @@ INPUT_SECONDS_MAX = 20  # one input, sanitized, on a busy machine
 MEMORY_MB_MAX = 2048
 
 
-def run(build, name, seconds):
+def run(build, name, seconds, seed):
     """(name, inputs tried, new ones kept, the end of the log if something was found else "")"""
     seeds = HERE / "corpus" / name
     grown = build / "corpus" / name
@@ -27,9 +28,9 @@ def run(build, name, seconds):
     crashes.mkdir(parents=True, exist_ok=True)
     before = len(list(grown.iterdir()))
     command = [
-        str(build / f"{name}_fuzz"), f"-max_total_time={seconds}", f"-artifact_prefix={crashes}/{name}-",
-        f"-max_len={INPUT_BYTES_MAX}", f"-timeout={INPUT_SECONDS_MAX}", f"-rss_limit_mb={MEMORY_MB_MAX}",
-        "-print_final_stats=1", "-verbosity=1"]
+        str(build / f"{name}_fuzz"), f"-max_total_time={seconds}", f"-seed={seed}",
+        f"-artifact_prefix={crashes}/{name}-", f"-max_len={INPUT_BYTES_MAX}", f"-timeout={INPUT_SECONDS_MAX}",
+        f"-rss_limit_mb={MEMORY_MB_MAX}", "-print_final_stats=1", "-verbosity=1"]
     dictionary = HERE / "dictionaries" / f"{name}.dict"
     if dictionary.exists():
         command.append(f"-dict={dictionary}")
@@ -46,11 +47,11 @@ def run(build, name, seconds):
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
-    seconds = int(sys.argv[2])
-    names = sys.argv[3:] or sorted(path.name.removesuffix("_fuzz.cc") for path in HERE.glob("*_fuzz.cc"))
+    seconds, seed = int(sys.argv[2]), int(sys.argv[3])
+    names = sys.argv[4:] or sorted(path.name.removesuffix("_fuzz.cc") for path in HERE.glob("*_fuzz.cc"))
     total, broken = 0, []
     with concurrent.futures.ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0)))) as pool:
-        for name, count, new, wrong in pool.map(lambda name: run(build, name, seconds), names):
+        for name, count, new, wrong in pool.map(lambda name: run(build, name, seconds, seed), names):
             print(f"{name:20} {count:>12,} inputs {new:>6,} new" + ("   FOUND SOMETHING" if wrong else ""), flush=True)
             if wrong:
                 print(wrong, flush=True)
