@@ -25,7 +25,8 @@ else()
 endif()
 
 # The first finding ends the program, so that a test cannot pass with one. Coroutines resume one another by tail calls,
-# which -O1 alone would leave out: the stack would grow with every switch.
+# which -O1 alone would leave out: the stack would grow with every switch. Lines are all that a report needs (-g1), and
+# full debug information would make every link of instrumented code slow.
 target_compile_options(txn_sanitizers INTERFACE
-  -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -foptimize-sibling-calls -g)
+  -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -foptimize-sibling-calls -g1)
 target_link_options(txn_sanitizers INTERFACE -fsanitize=${sanitizers})

@@ -116,7 +116,7 @@ TEST_F(Failure, ARequestWhoseClientHasGoneIsAppliedOnceOrNotAtAll) {
 // With no descriptor left nobody new gets in; those who are in are served, nothing spins, and when some leave others
 // may come.
 TEST_F(Failure, RunningOutOfDescriptorsPasses) {
-  if (kSanitized) GTEST_SKIP() << "UBSan asks a pipe whether memory can be read, and takes no descriptor for no";
+  if (kAddressSanitized) GTEST_SKIP() << "UBSan asks a pipe whether memory can be read, and takes no descriptor for no";
   constexpr size_t kOpenFiles = 100;
   ServiceProcess service(bank().settings(), {.max_open_files = static_cast<int>(kOpenFiles)});
   const std::string request = format_request("GET", "/livez");
