@@ -37,11 +37,11 @@ asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in bu
 	@cmake --build build/asan
 	@cmake/run-tests.sh build/asan
 
-tsan:  ## Unit tests and those about threads under ThreadSanitizer, in build/tsan
+tsan:  ## The tests of what threads share under ThreadSanitizer, in build/tsan
 	@$(DEPENDENCIES)
 	@$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=thread
 	@cmake --build build/tsan
-	@cmake/run-tests.sh build/tsan -L 'unit|threads'
+	@cmake/run-tests.sh build/tsan
 
 fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS, by SEED (random); crashes go to build/fuzz/crashes
 	@$(DEPENDENCIES)

@@ -8,6 +8,10 @@ shift
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 
+# For sanitized builds, the tests and the service alike: a finding comes with its stack, and ends the program.
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}"
+
 ctest --test-dir "$build" --output-on-failure --no-tests=error -j2 --output-junit "$report" "$@"
 status=$?
 

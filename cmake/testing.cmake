@@ -1,7 +1,8 @@
 # txn_add_test(NAME name SOURCES ... [LIBRARIES ...] [LABELS ...] [TIMEOUT seconds] [PROPERTIES ...] [ONE_PROCESS])
 #
 # A GoogleTest executable, registered with ctest case by case, so that each runs alone and failures have names.
-#   LABELS       unit (default), integration, threads: what `ctest -L` selects, `make tsan` runs unit and threads
+#   LABELS       unit (default), integration, threads: what `ctest -L` selects. With TXN_SANITIZE=thread only tests with
+#                the last of these exist: a single thread has nothing to race with
 #   TIMEOUT      seconds for one case, 60 unless said; sanitized builds get four times as many
 #   PROPERTIES   further ctest properties with one value each, e.g. RUN_SERIAL ON or RESOURCE_LOCK port
 #   ONE_PROCESS  one ctest entry for the whole executable, for suites whose set-up is too dear to repeat for every case
@@ -29,6 +30,11 @@ function(txn_add_test)
   target_compile_definitions(${ARG_NAME} PRIVATE
     TXN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TXN_BINARY_DIR="${PROJECT_BINARY_DIR}")
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+
+  if(TXN_SANITIZE STREQUAL "thread" AND NOT "threads" IN_LIST ARG_LABELS)
+    set_target_properties(${ARG_NAME} PROPERTIES EXCLUDE_FROM_ALL ON)
+    return()
+  endif()
 
   if(ARG_ONE_PROCESS)
     add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
