@@ -211,6 +211,8 @@ void write_ledger(Page& page) {
                        page.sum([](const WorkerMetrics& worker) { return worker.ledger->refused_away.value(); }));
   page.counter("ledger_abandoned_total", "Operations not begun because their client had gone.",
                [](const WorkerMetrics& worker) { return worker.ledger->abandoned.value(); });
+  page.counter("ledger_turns_awaited_total", "Times that a lane let another's batch on the same accounts go first.",
+               [](const WorkerMetrics& worker) { return worker.ledger->turns_awaited.value(); });
   page.counter("ledger_retried_total", "Operations put back in the queue because their batch was lost unapplied.",
                [](const WorkerMetrics& worker) { return worker.ledger->retried.value(); });
   page.counter("ledger_batches_failed_total", "Batches that the database refused as a whole.",

@@ -108,7 +108,7 @@ class Worker::Parts {
         tokens_(make_verifier(shared.settings, std::move(keys))),
         cors_(shared.settings.cors_allowed_origins),
         fingerprints_(hash_secret(shared.settings)),
-        ledger_(loop_, books_, ledger_options(shared.settings),
+        ledger_(loop_, books_, shared.accounts_in_flight, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
                   return std::make_unique<PgLaneStore>(
                       loop_, shared_.connector, database_counters_,

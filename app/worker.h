@@ -14,6 +14,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/mailbox.h"
+#include "db/accounts_in_flight.h"
 #include "db/connector.h"
 #include "net/connection_quota.h"
 #include "net/otlp_exporter.h"
@@ -31,6 +32,7 @@ struct Shared {
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
   ConnectionQuota& connection_quota;
+  AccountsInFlight accounts_in_flight{};
   std::shared_ptr<const TlsContext> tls;  // at start; null: plain HTTP
   OtlpExporter* traces;                   // nullptr: requests are not traced
   std::atomic<int> workers_serving;       // those that still have clients or operations under way

@@ -363,7 +363,7 @@ std::vector<Row> make_table() {
       integer<&S::ledger_lanes, 1, 8>("LEDGER_LANES", "1", "database connections that move money, per worker"),
       integer<&S::ledger_queue_max, 1, 1'000'000>("LEDGER_QUEUE_MAX", "4096",
                                                   "operations that may wait, per worker; beyond it 503"),
-      integer<&S::ledger_batch_max, 1, 1024>("LEDGER_BATCH_MAX", "256", "most operations in one database transaction"),
+      integer<&S::ledger_batch_max, 1, 1024>("LEDGER_BATCH_MAX", "1024", "most operations in one database transaction"),
       duration<&S::ledger_queue_delay_max, 10, 60'000>(
           "LEDGER_QUEUE_DELAY_MAX", "250ms", "once an operation has waited so long for its turn, new ones get 503"),
 

@@ -86,7 +86,7 @@ struct Settings {
   std::chrono::milliseconds database_command_timeout{30'000};
   int ledger_lanes = 1;         // per worker
   int ledger_queue_max = 4096;  // operations that wait, per worker
-  int ledger_batch_max = 256;
+  int ledger_batch_max = 1024;
   std::chrono::milliseconds ledger_queue_delay_max{250};
 
   std::string jwt_secret_key;  // secret

@@ -57,7 +57,9 @@ Task<void> Lane::run() {
     ledger_.counters_.operations += batch_.size();
     ledger_.counters_.batch_size.observe(batch_.size());
     const int64_t begun_ns = loop_.clock().now_ns();
+    enter_accounts();
     co_await process(batch_);
+    ledger_.in_flight_.leave(slots_);
     ledger_.counters_.batch_ns.observe(static_cast<uint64_t>(loop_.clock().now_ns() - begun_ns));
   }
   co_await store_->close();
@@ -90,6 +92,16 @@ Task<bool> Lane::try_connect() {
   away_ = true;
   ledger_.on_lane_changed();
   co_return false;
+}
+
+void Lane::enter_accounts() {
+  slots_.clear();
+  for (const PendingOperation* pending : batch_) {
+    slots_.push_back(AccountsInFlight::slot_of(pending->operation.account_number));
+    if (pending->operation.type == OperationType::kTransfer)
+      slots_.push_back(AccountsInFlight::slot_of(pending->operation.to_account));
+  }
+  ledger_.in_flight_.enter(slots_);
 }
 
 Task<void> Lane::process(Batch batch) {

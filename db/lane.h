@@ -57,6 +57,7 @@ class Lane final {
 
   Task<void> connect();
   Task<bool> try_connect();
+  void enter_accounts();
   Task<void> process(Batch batch);
   Task<Attempt> attempt(Batch batch);
   Task<StoreStatus> claim(Batch batch);
@@ -84,7 +85,8 @@ class Lane final {
 
   // Scratch of the batch in flight; kept for their memory.
   std::vector<PendingOperation*> batch_;
-  std::vector<PendingOperation*> undecided_;  // those of an attempt that the claims have not answered
+  std::vector<AccountsInFlight::Slot> slots_;  // of the batch's accounts
+  std::vector<PendingOperation*> undecided_;   // those of an attempt that the claims have not answered
   std::vector<IdempotentRequest*> keys_;
   std::vector<Claim> claims_;
   std::vector<IdempotentRequest*> answers_;  // to be kept

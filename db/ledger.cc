@@ -1,6 +1,7 @@
 #include "db/ledger.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "db/lane.h"
 
@@ -11,11 +12,14 @@ namespace {
 constexpr int64_t kQueueCheckNs = 250 * kNanosPerMilli;
 // An operation whose batch was lost before its COMMIT is tried once more.
 constexpr int kAttemptsMax = 2;
+// How many of those that wait are looked at before it is decided to wait for accounts.
+constexpr int kCrossingSample = 16;
 
 }  // namespace
 
-Ledger::Ledger(Loop& loop, const BatchRules& rules, LedgerOptions options, const MakeStore& make_store)
-    : loop_(loop), rules_(rules), options_(options) {
+Ledger::Ledger(Loop& loop, const BatchRules& rules, AccountsInFlight& in_flight, LedgerOptions options,
+               const MakeStore& make_store)
+    : loop_(loop), rules_(rules), in_flight_(in_flight), options_(options) {
   for (int i = 0; i < options_.lanes; ++i) {
     lanes_.push_back(std::make_unique<Lane>(*this, i));
     Lane* lane = lanes_.back().get();
@@ -23,7 +27,11 @@ Ledger::Ledger(Loop& loop, const BatchRules& rules, LedgerOptions options, const
   }
 }
 
-Ledger::~Ledger() { CHECK(queue_.empty(), "operations are answered before the ledger goes away"); }
+Ledger::~Ledger() {
+  CHECK(queue_.empty(), "operations are answered before the ledger goes away");
+  turn_->end();
+  turn_->forget_ledger();
+}
 
 void Ledger::start(Scope& scope) {
   for (auto& lane : lanes_) scope.spawn(lane->run());
@@ -31,6 +39,7 @@ void Ledger::start(Scope& scope) {
 
 void Ledger::stop() {
   stopping_ = true;
+  turn_->end();
   for (auto& lane : lanes_) lane->stop();
 }
 
@@ -71,8 +80,68 @@ void Ledger::enqueue(PendingOperation& pending) {
   if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
 }
 
+bool Ledger::is_crossing() {
+  const auto is_in_flight = [&](int64_t account_number) {
+    return account_number != 0 && in_flight_.contains(AccountsInFlight::slot_of(account_number));
+  };
+  int crossing = 0;
+  int seen = 0;
+  for (PendingOperation* pending = queue_.front(); pending != nullptr && seen < kCrossingSample;
+       pending = queue_.next(*pending), ++seen)
+    crossing += is_in_flight(pending->operation.account_number) || is_in_flight(pending->operation.to_account) ? 1 : 0;
+  return crossing * 2 > seen;
+}
+
+bool Ledger::awaits_turn() {
+  if (turn_->is_awaited()) return true;
+  if (std::exchange(has_awaited_turn_, false) || !is_crossing()) return false;
+  turn_->begin();
+  // The batch may have ended before anybody could know that we wait.
+  if (is_crossing()) {
+    ++counters_.turns_awaited;
+    return true;
+  }
+  turn_->end();
+  return false;
+}
+
+void Ledger::on_turn() {
+  has_awaited_turn_ = true;
+  loop_.flush_soon(*this, FlushStage::kDatabase);
+}
+
+void Ledger::Turn::begin() {
+  ledger_->in_flight_.wait(*this);
+  ledger_->loop_.timers().arm(*this, ledger_->loop_.clock().now_ns() + ledger_->options_.turn_wait_ns);
+}
+
+void Ledger::Turn::end() {
+  ledger_->in_flight_.stop_waiting(*this);
+  ledger_->loop_.timers().disarm(*this);
+}
+
+void Ledger::Turn::on_batch_ended() {
+  if (posted_.exchange(true)) return;
+  keep_ = shared_from_this();
+  ledger_->loop_.post(*this);
+}
+
+void Ledger::Turn::run() {
+  const std::shared_ptr<Turn> keep = std::move(keep_);
+  posted_ = false;
+  if (ledger_ == nullptr || !is_awaited()) return;  // not any more
+  end();
+  ledger_->on_turn();
+}
+
+void Ledger::Turn::on_timer() {
+  end();
+  ledger_->on_turn();
+}
+
 void Ledger::take(std::vector<PendingOperation*>& batch) {
   batch.clear();
+  if (queue_.empty() || awaits_turn()) return;
   const int64_t oldest_allowed = loop_.clock().now_ns() - options_.queue_wait_ns;
   while (batch.size() < options_.batch_max) {
     PendingOperation* pending = queue_.pop_front();

@@ -4,6 +4,7 @@
 // batch fills. Everything here belongs to the worker's thread.
 #pragma once
 
+#include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
@@ -15,8 +16,10 @@
 #include <vector>
 
 #include "core/loop.h"
+#include "core/mailbox.h"
 #include "core/metrics.h"
 #include "core/task.h"
+#include "db/accounts_in_flight.h"
 #include "db/ledger_rows.h"
 
 namespace txn {
@@ -42,13 +45,15 @@ class BatchRules {
 struct LedgerOptions {
   int lanes = 1;
   size_t queue_max = 4096;
-  size_t batch_max = 256;
+  size_t batch_max = 1024;
   // Once the longest-waiting operation has waited so long, new ones are refused at once: those that are taken in then
   // wait little longer than that, however many come. Waiting time says so whatever the database's speed is today; the
   // queue's length does not (K. Nichols, V. Jacobson: Controlling Queue Delay, 2012).
   int64_t queue_delay_max_ns = 250 * kNanosPerMilli;
   // An operation's deadline, from when it was submitted: it is not begun later than that.
   int64_t queue_wait_ns = 5 * kNanosPerSecond;
+  // Longest that a lane lets the batches of others on the same accounts go first.
+  int64_t turn_wait_ns = 5 * kNanosPerMilli;
   // Longest that a client waits to learn the outcome of a commit that the database went away in.
   int64_t in_doubt_ns = 10 * kNanosPerSecond;
 };
@@ -97,7 +102,8 @@ struct LedgerCounters {
   Counter connects;
   Counter commits_in_doubt;
   Counter outcomes_unknown;
-  Counter pins_locked;  // by a third wrong one in a row
+  Counter turns_awaited;  // times that a lane let another's batch on the same accounts go first
+  Counter pins_locked;    // by a third wrong one in a row
   Histogram<kBatchSizeBounds> batch_size;
   Histogram<kBatchTimeBounds> batch_ns;  // from taking it to its answers, retries of its halves included
 };
@@ -107,8 +113,9 @@ class Ledger final : private Flusher, private Timer {
   // Makes the store of a lane; `on_lost` is to be called when its connection dies while idle.
   using MakeStore = std::function<std::unique_ptr<LaneStore>(std::function<void()> on_lost)>;
 
-  // All references must outlive the ledger.
-  Ledger(Loop& loop, const BatchRules& rules, LedgerOptions options, const MakeStore& make_store);
+  // All references must outlive the ledger; `in_flight` is for all ledgers of the process.
+  Ledger(Loop& loop, const BatchRules& rules, AccountsInFlight& in_flight, LedgerOptions options,
+         const MakeStore& make_store);
   ~Ledger();
 
   // Awaitable Outcome. What the arguments point to must stay until then. kUnavailable is certain not to have been
@@ -152,9 +159,37 @@ class Ledger final : private Flusher, private Timer {
     return {request.caller_id, request.route, request.key};
   }
 
+  // Waits for the end of a batch of any lane, or for as long as anybody has to. Lives on while its message is on the
+  // way.
+  class Turn final : public std::enable_shared_from_this<Turn>,
+                     private AccountsInFlight::Waiter,
+                     private Message,
+                     private Timer {
+   public:
+    explicit Turn(Ledger& ledger) : ledger_(&ledger) {}
+    bool is_awaited() const { return is_armed(); }
+    void begin();
+    void end();  // without the ledger being told
+    void forget_ledger() { ledger_ = nullptr; }
+
+   private:
+    void on_batch_ended() override;
+    void run() override;
+    void on_timer() override;
+
+    Ledger* ledger_;
+    std::atomic<bool> posted_ = false;
+    std::shared_ptr<Turn> keep_;  // while posted
+  };
+
   // False: `pending` has its outcome already.
   bool admits(PendingOperation& pending);
   void enqueue(PendingOperation& pending);
+  // Most of what waits is about accounts that are being written.
+  bool is_crossing();
+  // The next operations have to let a batch of another lane go first, once.
+  bool awaits_turn();
+  void on_turn();
   // Lanes: the oldest operations, at most batch_max.
   void take(std::vector<PendingOperation*>& batch);
   // Lanes: operations that were certainly not applied go back to the front, or are refused at their second return.
@@ -167,10 +202,13 @@ class Ledger final : private Flusher, private Timer {
 
   Loop& loop_;
   const BatchRules& rules_;
+  AccountsInFlight& in_flight_;
   const LedgerOptions options_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   IntrusiveList<PendingOperation, PendingListTag> queue_;
   std::set<KeyInFlight> keys_in_flight_;  // of this worker; the database knows those of the others
+  std::shared_ptr<Turn> turn_ = std::make_shared<Turn>(*this);
+  bool has_awaited_turn_ = false;
   bool stopping_ = false;
   LedgerCounters counters_;
 };

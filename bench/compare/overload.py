@@ -29,7 +29,7 @@ def offer(bench, rate, seconds, connections, seed):
     done = subprocess.run(
         [OPEN_LOOP, "--port", re.search(r":(\d+)$", bench.service.url)[1], "--token", bench.service.token,
          "--rate", str(rate), "--seconds", str(seconds), "--connections", str(connections), "--seed", str(seed),
-         "--workload", bench.options.workload,
+         "--workload", bench.options.workload, "--keys", "yes" if bench.options.keys else "no",
          "--accounts-first", str(FIRST_ACCOUNT), "--accounts", str(bench.options.accounts)],
         check=True, capture_output=True, text=True)
     result = json.loads(done.stdout)
@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.5, help="of each rate")
     parser.add_argument("--connections", type=int, default=9000)
     parser.add_argument("--workload", choices=["deposits", "transfers"], default="transfers")
+    parser.add_argument("--keys", action="store_true", help="an Idempotency-Key with every request")
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--fractions", type=float, nargs="+", default=FRACTIONS)
     parser.add_argument("--rate-from", type=int, default=12_000)

@@ -3,12 +3,12 @@
 // never overload it.
 //
 //   open_loop --port N --token T --rate REQUESTS_PER_SECOND [--seconds S] [--connections N] [--accounts-first N]
-//             [--accounts N] [--workload deposits|transfers] [--seed N]
+//             [--accounts N] [--workload deposits|transfers] [--keys yes|no] [--seed N]
 //
 // Every request is a deposit to a random account, or a transfer between two (--workload transfers), sent on whichever
-// connection has been idle longest; a connection has one request under way. Latency counts from when a request was due,
-// so that waiting for a connection counts ("coordinated omission", G. Tene), and once more from when it was sent. One
-// line of JSON is printed.
+// connection has been idle longest; a connection has one request under way. With --keys each has an Idempotency-Key of
+// its own, as careful clients send. Latency counts from when a request was due, so that waiting for a connection counts
+// ("coordinated omission", G. Tene), and once more from when it was sent. One line of JSON is printed.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -43,6 +43,7 @@ struct Options {
   int64_t accounts_first = 1;
   int64_t accounts = 1;
   bool transfers = false;
+  bool keys = false;
   uint64_t seed = 1;
 };
 
@@ -89,6 +90,8 @@ Options parse(int argc, char** argv) {
       options.accounts = number_of<int64_t>(value);
     else if (name == "--workload")
       options.transfers = std::string_view(value) == "transfers";
+    else if (name == "--keys")
+      options.keys = std::string_view(value) == "yes";
     else if (name == "--seed")
       options.seed = number_of<uint64_t>(value);
     else
@@ -155,6 +158,8 @@ class Generator {
 
  private:
   static constexpr int kRequestsMade = 8192;
+  static constexpr std::string_view kKeyField = "\r\nIdempotency-Key: ";
+  static constexpr int kKeyDigits = 16;
   static constexpr int64_t kPatienceNs = 10'000'000'000;
 
   int64_t random_account() {
@@ -176,8 +181,9 @@ class Generator {
       std::snprintf(body, sizeof body, R"({"account_number":%lld,"amount":%d.%02d,"description":"bench"})", first,
                     amount, cents);
     }
-    return std::string("POST /api/v1/") + (options_.transfers ? "transfers" : "deposits") +
-           " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + options_.token +
+    return std::string("POST /api/v1/") + (options_.transfers ? "transfers" : "deposits") + " HTTP/1.1\r\nHost: bench" +
+           (options_.keys ? std::string(kKeyField) + std::string(kKeyDigits, '0') : "") + "\r\nAuthorization: Bearer " +
+           options_.token +
            "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(std::strlen(body)) + "\r\n\r\n" +
            body;
   }
@@ -207,7 +213,12 @@ class Generator {
     connection.due_ns = due_.front();
     connection.sent_ns = now_ns();
     due_.pop_front();
-    const std::string& request = requests_[sent_++ % kRequestsMade];
+    std::string& request = requests_[sent_++ % kRequestsMade];
+    if (options_.keys) {
+      char digits[kKeyDigits + 1];
+      std::snprintf(digits, sizeof digits, "%0*llx", kKeyDigits, static_cast<unsigned long long>(next_key_++));
+      request.replace(request.find(kKeyField) + kKeyField.size(), kKeyDigits, digits);
+    }
     if (send(connection.socket, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
       die(std::string("send: ") + std::strerror(errno));
   }
@@ -274,6 +285,7 @@ class Generator {
   std::deque<size_t> idle_;  // longest idle first
   std::deque<int64_t> due_;  // not sent yet
   int64_t end_ns_ = 0;
+  uint64_t next_key_ = static_cast<uint64_t>(now_ns());  // not those of an earlier run: they would be replayed
   uint64_t offered_ = 0;
   uint64_t sent_ = 0;
   uint64_t sent_in_time_ = 0;

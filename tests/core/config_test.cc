@@ -88,7 +88,7 @@ TEST(LoadSettings, DefaultsAreThoseOfTheContract) {
   EXPECT_EQ(settings.ledger_lanes, 1);
   EXPECT_EQ(settings.ledger_queue_max, 4096);
   EXPECT_EQ(settings.ledger_queue_delay_max, milliseconds(250));
-  EXPECT_EQ(settings.ledger_batch_max, 256);
+  EXPECT_EQ(settings.ledger_batch_max, 1024);
   EXPECT_EQ(settings.jwt_algorithm, JwtAlgorithm::kHs256);
   EXPECT_EQ(settings.jwt_leeway, seconds(30));
   EXPECT_EQ(settings.auth_missing_status, 403);

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
 
-
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -36,9 +35,9 @@ std::unique_ptr<PGresult, decltype(&PQclear)> execute(PGconn* connection, const 
 
 // The plan's lines, as EXPLAIN prints them; none for a statement that has no plan.
 std::vector<std::string> explain(PGconn* connection, const Statement& statement) {
-  const auto parameters = execute(
-      connection, concat("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = '",
-                         std::string_view(statement.name), "'"));
+  const auto parameters =
+      execute(connection, concat("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = '",
+                                 std::string_view(statement.name), "'"));
   EXPECT_EQ(PQntuples(parameters.get()), 1) << statement.name;
   std::string nulls;
   for (int i = std::atoi(PQgetvalue(parameters.get(), 0, 0)); i > 0; --i) nulls += i > 1 ? "NULL, " : "NULL";
@@ -148,7 +147,8 @@ TEST_P(PlansByAccounts, WithALogRowEach) {
   database_.query(
       "INSERT INTO transaction_logs (id, transaction_id, account_number, seq, created_at, transaction_type, direction, "
       "amount, balance_after, description) "
-      "SELECT account_number * 2, account_number, account_number, 1, now(), 'DEPOSIT', 'CREDIT', 1, 11, '' FROM accounts");
+      "SELECT account_number * 2, account_number, account_number, 1, now(), 'DEPOSIT', 'CREDIT', 1, 11, '' FROM "
+      "accounts");
   database_.query("VACUUM ANALYZE");
   expect_indexes_everywhere();
 }

@@ -193,11 +193,13 @@ Schedule::Schedule(World& world, Database& database, Break broken)
     options.batch_max = random_.chance(400) ? static_cast<size_t>(random_.between(1, 4)) : 256;
     if (random_.chance(850)) options.in_doubt_ns = random_.between(50, 1000) * kMilli;
     if (random_.chance(200)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
+    if (random_.chance(300)) options.turn_wait_ns = random_.between(0, 100) * kMilli;
     if (random_.chance(200)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
-    ledgers_.push_back(
-        std::make_unique<Ledger>(world_.loop, books_, options, [this, replica](std::function<void()> on_lost) {
-          return std::make_unique<SimulatedLaneStore>(world_, database_, replica, std::move(on_lost));
-        }));
+    ledgers_.push_back(std::make_unique<Ledger>(world_.loop, books_, world_.in_flight[static_cast<size_t>(replica)],
+                                                options, [this, replica](std::function<void()> on_lost) {
+                                                  return std::make_unique<SimulatedLaneStore>(
+                                                      world_, database_, replica, std::move(on_lost));
+                                                }));
   }
   const auto clients = static_cast<int>(random_.between(2, 8));
   for (int i = 0; i < clients; ++i) clients_.emplace_back(*this, i % replicas, static_cast<int>(random_.between(2, 8)));

@@ -12,6 +12,7 @@
 #include "core/clock.h"
 #include "core/concat.h"
 #include "core/loop.h"
+#include "db/accounts_in_flight.h"
 #include "tests/simulation/events.h"
 #include "tests/simulation/random.h"
 
@@ -156,6 +157,7 @@ class World {
 
  public:
   Loop loop;
+  std::array<AccountsInFlight, 3> in_flight;  // by replica
   Random random{0};
   Counts counts;
   std::string violation;
