@@ -450,6 +450,18 @@ struct LineBuffer {
 };
 thread_local LineBuffer line_buffer;
 
+// What is the same in every line of one place in the code, as it was last made: under load almost all lines come from
+// one place, and escaping and taking names apart is half of what a line costs.
+struct PlaceCache {
+  const char* function = nullptr;
+  uint_least32_t line = 0;
+  LogLevel level = LogLevel::kDebug;
+  std::string logger;
+  std::string message;
+  std::string text;
+};
+thread_local PlaceCache place_cache;
+
 }  // namespace
 
 void set_log_level(LogLevel level) { Sink::instance().level.store(level, std::memory_order_relaxed); }
@@ -469,6 +481,13 @@ LogLine::LogLine(LogLevel level, std::string_view logger, std::string_view messa
   if (&text_ != &own_) line_buffer.in_use = true;
   text_ = R"({"timestamp":)";
   append_json_timestamp(text_, now_of(CLOCK_REALTIME) / 1000);
+  PlaceCache& place = place_cache;
+  if (place.function == where.function_name() && place.line == where.line() && place.level == level &&
+      place.logger == logger && place.message == message) {
+    text_ += place.text;
+    return;
+  }
+  const size_t begin = text_.size();
   text_ += R"(,"service":"transactions-service","level":")";
   text_ += kLevelNames[static_cast<size_t>(level)];
   text_ += R"(","logger":)";
@@ -480,6 +499,13 @@ LogLine::LogLine(LogLevel level, std::string_view logger, std::string_view messa
   text_ += R"(,"function":)";
   append_text(function_of(where.function_name()));
   int_field("line", where.line());
+  if (truncated_ || &text_ == &own_) return;
+  place.function = where.function_name();
+  place.line = where.line();
+  place.level = level;
+  place.logger = logger;
+  place.message = message;
+  place.text = std::string_view(text_).substr(begin);
 }
 
 LogLine::~LogLine() {

@@ -53,6 +53,11 @@ class Service:
             time.sleep(0.05)
         self.token = run(SERVICE, "token", "--sub", "1", "--role", "TELLER", "--ttl", "86400", env=env).strip()
 
+    def cpu_seconds(self):
+        """Of all its threads, in user mode and in the kernel, since it started."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -107,6 +112,7 @@ class Bench:
         service = service or self.service
         env = os.environ | {"TOKEN": service.token, "WORKLOAD": self.options.workload, "SEED": str(seed),
                             "ACCOUNTS_FIRST": str(FIRST_ACCOUNT), "ACCOUNTS": str(self.options.accounts)} | settings
+        cpu_before = service.cpu_seconds()
         out = run("wrk", "-t", 1, "-c", connections or self.options.connections, "-d", f"{self.options.seconds}s",
                   "-s", ROOT / "bench/load/money.lua", service.url, env=env)
         result = json.loads(out.strip().splitlines()[-1])
@@ -114,6 +120,7 @@ class Bench:
             sys.exit(f"wrk had socket errors: {result}")
         if result["not_200"] and env["WORKLOAD"] != "mixed":
             sys.exit(f"wrk had answers other than 200: {result}")
+        result["service_us"] = (service.cpu_seconds() - cpu_before) * 1e6 / result["requests"]
         result["per_second"] = result["requests"] / (result["duration_us"] / 1e6)
         return result
 

@@ -98,14 +98,15 @@ def main():
         for kind in ("on", "scraped"):
             ratio = statistics.median(a["per_second"] / b["per_second"] for a, b in zip(runs[kind], runs["off"]))
             p99 = statistics.median(a["p99_us"] / b["p99_us"] for a, b in zip(runs[kind], runs["off"]))
-            print(f"{kind} against off, median of {options.rounds}: throughput {ratio:.3f}, P99 {p99:.3f}")
+            cpu = statistics.median(a["service_us"] / b["service_us"] for a, b in zip(runs[kind], runs["off"]))
+            print(f"{kind} against off, median of {options.rounds}: throughput {ratio:.3f}, P99 {p99:.3f}, "
+                  f"CPU of the service a request {cpu:.3f}")
         scrapes.sort()
         print(f"{len(scrapes)} scrapes of {size} bytes under load: median {statistics.median(scrapes) * 1000:.2f} ms, "
               f"P95 {scrapes[int(len(scrapes) * 0.95)] * 1000:.2f} ms, most {scrapes[-1] * 1000:.2f} ms")
     finally:
         for service in services:
-            service.service.terminate()
-            service.service.wait(30)
+            service.service.stop()
         compare.SERVICE = with_metrics
         first.stop()
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The service with some settings against the service with others, in alternating rounds of `wrk` on one private cluster.
 
-What to quote is the median of the rounds' quotients, the second over the first.
+What to quote is the median of the rounds' quotients, the second over the first, and what a request costs the service in
+CPU time: that hardly depends on what else the machine does. CPU time over that of a whole request (all CPUs' time over
+the rate) says what share of throughput a difference can cost where CPUs are what there is too little of.
 
   bench/compare/settings.py --second RATE_LIMIT_ENABLED=true RATE_LIMIT_DEPOSITS=1000000/second
   bench/compare/settings.py --first LOG_LEVEL=ERROR --second LOG_LEVEL=INFO
@@ -48,16 +50,22 @@ def main():
         services = [start(database, options, settings) for settings in (options.first, options.second)]
         for service in services:
             service.wrk(0)  # warms up, not counted
-        quotients, rates = [], ([], [])
+        quotients, rates, costs = [], ([], []), ([], [])
         for number in range(1, options.rounds + 1):
             order = (0, 1) if number % 2 else (1, 0)
             for which in order:
-                rates[which].append(services[which].wrk(number)["per_second"])
+                result = services[which].wrk(number)
+                rates[which].append(result["per_second"])
+                costs[which].append(result["service_us"])
             quotients.append(rates[1][-1] / rates[0][-1])
             print(f"round {number}: first {rates[0][-1]:8.0f}/s   second {rates[1][-1]:8.0f}/s   "
                   f"quotient {quotients[-1]:.3f}", flush=True)
         print(f"medians: first {statistics.median(rates[0]):.0f}/s, second {statistics.median(rates[1]):.0f}/s, "
               f"quotient {statistics.median(quotients):.3f} ({min(quotients):.3f} to {max(quotients):.3f})")
+        cost = [statistics.median(of) for of in costs]
+        whole = len(os.sched_getaffinity(0)) * 1e6 / statistics.median(rates[0])
+        print(f"CPU of the service a request: first {cost[0]:.2f} us, second {cost[1]:.2f} us; "
+              f"the difference is {(cost[1] - cost[0]) / whole:.3f} of what a request costs all CPUs ({whole:.1f} us)")
     finally:
         for service in services:
             service.service.stop()

@@ -13,6 +13,7 @@
 #include "app/token_signer.h"
 #include "app/validate.h"
 #include "core/json_writer.h"
+#include "core/log.h"
 #include "core/money.h"
 #include "tests/app/key_pair.h"
 
@@ -53,6 +54,31 @@ void write_timestamp(benchmark::State& state) {
   }
 }
 BENCHMARK(write_timestamp);
+
+// An audit line into a ring that the writer empties; run with standard error to /dev/null.
+void write_audit_line(benchmark::State& state) {
+  const LogWriter writer;
+  const LogChannel channel;
+  int64_t number = 1'000'000;
+  for (auto _ : state) {
+    LOG(kInfo, "audit", "Money movement")
+        .field("request_id", "3f0c8a52-77d1-4b8e-9d0f-5f2f1f3f7a10")
+        .field("trace_id", "")
+        .field("outcome", "success")
+        .field("transaction_id", number)
+        .field("transaction_type", "DEPOSIT")
+        .field("account_number", number % 100'000)
+        .field("amount", Money::from_minor(number % 10'000))
+        .field("replayed", false)
+        .field("subject", "1000001")
+        .field("role", "customer")
+        .field("client_address", "127.0.0.1")
+        .field("status", 200)
+        .duration_field("duration_ms", number);
+    ++number;
+  }
+}
+BENCHMARK(write_audit_line);
 
 void write_string(benchmark::State& state, std::string_view text) {
   std::string out;
