@@ -47,7 +47,7 @@ class SingleWriterCell {
 // Only goes up. Wraps at 2^64, which Prometheus takes for a restart.
 class Counter : public internal::SingleWriterCell {
  public:
-  Counter& operator+=(uint64_t by) {
+  Counter& operator+=([[maybe_unused]] uint64_t by) {
 #ifndef TXN_WITHOUT_METRICS  // to measure what counting costs
     store(value() + by);
 #endif

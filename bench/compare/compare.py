@@ -35,9 +35,9 @@ def run(*command, env=None):
 class Service:
     """A running service: its url, and a token for it. Its standard error goes to the file `log`."""
 
-    def __init__(self, env, log, scheme="http"):
+    def __init__(self, env, log, scheme="http", binary=SERVICE):
         with open(log, "w") as out:
-            self.process = subprocess.Popen([SERVICE, "serve"], env=env, stderr=out)
+            self.process = subprocess.Popen([binary, "serve"], env=env, stderr=out)
         deadline = time.monotonic() + 10
         port = env["SERVICE_PORT"]
         while port == "0":
@@ -98,8 +98,8 @@ class Bench:
                           "VACUUM ANALYZE", "CHECKPOINT"):
             run("psql", self.conninfo, "-qXc", statement)
 
-    def start_service(self, log=None):
-        self.service = Service(self.env, log or self.folder / "service.log", self.scheme)
+    def start_service(self, log=None, binary=SERVICE):
+        self.service = Service(self.env, log or self.folder / "service.log", self.scheme, binary)
 
     def pgbench(self, clients):
         out = run("pgbench", "-n", "-M", "prepared", "-c", clients, "-j", 2, "-T", self.options.seconds,

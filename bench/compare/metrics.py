@@ -7,6 +7,7 @@ the time, in alternating rounds on one private cluster. Also how long a scrape t
   bench/compare/metrics.py
 """
 import argparse
+import copy
 import http.client
 import pathlib
 import statistics
@@ -45,15 +46,13 @@ class Scraper(threading.Thread):
         self.join()
 
 
-class Service(compare.Bench):
-    """Another binary on the database of `first`."""
-
-    def __init__(self, options, first, binary):
-        self.options, self.folder, self.last_account = options, first.folder / binary.parent.name, first.last_account
-        self.folder.mkdir()
-        self.env = first.env | {"LOG_DIR": str(self.folder)}
-        compare.SERVICE = binary
-        self.start_service()
+def start(database, binary):
+    bench = copy.copy(database)
+    bench.folder = database.folder / binary.parent.name
+    bench.folder.mkdir()
+    bench.env = database.env | {"LOG_DIR": str(bench.folder)}
+    bench.start_service(binary=binary)
+    return bench
 
 
 def main():
@@ -64,10 +63,10 @@ def main():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--scrapes-per-second", type=float, default=10)
-    parser.set_defaults(workload="deposits", postgres=[], service=[])
+    parser.add_argument("--postgres", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.set_defaults(workload="deposits", service=[])
     options = parser.parse_args()
-    with_metrics = compare.SERVICE
-    for binary in (with_metrics, options.without):
+    for binary in (compare.SERVICE, options.without):
         if not binary.exists():
             sys.exit(f"{binary} is missing; --help says how to make it")
 
@@ -75,7 +74,7 @@ def main():
     services = []
     try:
         first.start_database()
-        services = [Service(options, first, binary) for binary in (options.without, with_metrics)]
+        services = [start(first, binary) for binary in (options.without, compare.SERVICE)]
         off, on = services
         runs = {"off": [], "on": [], "scraped": []}
         scrapes, size = [], 0
@@ -85,7 +84,7 @@ def main():
             # The order changes, so that whoever comes first does not always.
             for kind in (("off", "on", "scraped"), ("scraped", "on", "off"), ("on", "scraped", "off"))[number % 3]:
                 if kind == "scraped":
-                    scraper = Scraper(on.url, options.scrapes_per_second)
+                    scraper = Scraper(on.service.url, options.scrapes_per_second)
                     scraper.start()
                 runs[kind].append((off if kind == "off" else on).wrk(number))
                 if kind == "scraped":
@@ -101,13 +100,17 @@ def main():
             cpu = statistics.median(a["service_us"] / b["service_us"] for a, b in zip(runs[kind], runs["off"]))
             print(f"{kind} against off, median of {options.rounds}: throughput {ratio:.3f}, P99 {p99:.3f}, "
                   f"CPU of the service a request {cpu:.3f}")
+        p99 = statistics.median(a["p99_us"] / b["p99_us"] for a, b in zip(runs["scraped"], runs["on"]))
+        print(f"scraped against on: P99 {p99:.3f}; medians " + "   ".join(
+            f"{kind} {statistics.median(row['per_second'] for row in rows):.0f}/s "
+            f"P99 {statistics.median(row['p99_us'] for row in rows) / 1000:.2f} ms "
+            f"CPU {statistics.median(row['service_us'] for row in rows):.2f} us" for kind, rows in runs.items()))
         scrapes.sort()
         print(f"{len(scrapes)} scrapes of {size} bytes under load: median {statistics.median(scrapes) * 1000:.2f} ms, "
               f"P95 {scrapes[int(len(scrapes) * 0.95)] * 1000:.2f} ms, most {scrapes[-1] * 1000:.2f} ms")
     finally:
         for service in services:
             service.service.stop()
-        compare.SERVICE = with_metrics
         first.stop()
 
 
