@@ -2,8 +2,8 @@
 
 #include <array>
 
-// Plans are generic and kept as long as the connection (db/connector.cc), so no statement may look reasonable only while
-// a table is small: where the planner could turn a join around, LATERAL with LIMIT says which side drives it.
+// Plans are generic and kept as long as the connection (db/connector.cc), so no statement may look reasonable only
+// while a table is small: where the planner could turn a join around, LATERAL with LIMIT says which side drives it.
 namespace txn::sql {
 
 const Statement kBegin{"begin", "BEGIN"};
@@ -120,7 +120,8 @@ const Statement kSelectTransaction{
     "SELECT t.id, t.seq, t.counterparty, t.amount, t.transaction_type, t.direction, t.balance_after, "
     "t.transaction_id, coalesce(t.transfer_mode, ''), t.description, t.created_at, t.account_number, a.owner_id "
     "FROM transaction_logs t CROSS JOIN LATERAL "
-    "(SELECT owner_id FROM accounts WHERE account_number = t.account_number LIMIT 1) a WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
+    "(SELECT owner_id FROM accounts WHERE account_number = t.account_number LIMIT 1) a "
+    "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
 
 // In small bites, and around whatever a lane has in its hands.
 const Statement kExpireKeys{"expire_keys",

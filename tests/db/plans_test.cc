@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
 
-#include <cstdlib>
 #include <memory>
 #include <set>
 #include <span>
@@ -35,12 +34,12 @@ std::unique_ptr<PGresult, decltype(&PQclear)> execute(PGconn* connection, const 
 
 // The plan's lines, as EXPLAIN prints them; none for a statement that has no plan.
 std::vector<std::string> explain(PGconn* connection, const Statement& statement) {
-  const auto parameters =
-      execute(connection, concat("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = '",
-                                 std::string_view(statement.name), "'"));
+  const auto parameters = execute(
+      connection, concat("SELECT array_to_string(array_fill('NULL'::text, ARRAY[cardinality(parameter_types)]), ', ') "
+                         "FROM pg_prepared_statements WHERE name = '",
+                         std::string_view(statement.name), "'"));
   EXPECT_EQ(PQntuples(parameters.get()), 1) << statement.name;
-  std::string nulls;
-  for (int i = std::atoi(PQgetvalue(parameters.get(), 0, 0)); i > 0; --i) nulls += i > 1 ? "NULL, " : "NULL";
+  const std::string nulls = PQgetvalue(parameters.get(), 0, 0);
   const std::string call = concat(std::string_view(statement.name), nulls.empty() ? "" : "(" + nulls + ")");
   const auto plan = execute(connection, concat("EXPLAIN EXECUTE ", call));
   EXPECT_EQ(PQresultStatus(plan.get()), PGRES_TUPLES_OK) << PQresultErrorMessage(plan.get());
