@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs ctest and sums up:  run-tests.sh BUILD_DIR [CTEST_ARGUMENT...]
-# The last line is `N passed, N failed`, from ctest's own report; the exit status is ctest's.
+# Then everything that services have logged meanwhile is read: check-logs.sh, which counts as one more test. The last line
+# is `N passed, N failed`; the exit status is ctest's, or 1 when only the logs are wrong.
 set -u
 
 build=$1
@@ -11,6 +12,12 @@ trap 'rm -f "$report"' EXIT
 # For sanitized builds, the tests and the service alike: a finding comes with its stack, and ends the program.
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}"
+
+# Kept until the next run, for those who want to know what a service had to say.
+TXN_KEEP_LOGS=$(realpath "$build")/service-logs
+export TXN_KEEP_LOGS
+rm -rf "$TXN_KEEP_LOGS"
+mkdir "$TXN_KEEP_LOGS"
 
 ctest --test-dir "$build" --output-on-failure --no-tests=error -j2 --output-junit "$report" "$@"
 status=$?
@@ -27,6 +34,17 @@ skipped=$(($(count skipped) + $(count disabled)))
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
   failed=1
   tests=$((tests + 1))
+fi
+
+"$(dirname "$0")/check-logs.sh" "$TXN_KEEP_LOGS"
+logs=$?
+# A selection of tests may start no service; all tests together do.
+if [ "$logs" -ne 77 ] || [ $# -eq 0 ]; then
+  tests=$((tests + 1))
+  if [ "$logs" -ne 0 ]; then
+    failed=$((failed + 1))
+    [ "$status" -ne 0 ] || status=1
+  fi
 fi
 
 line="$((tests - failed - skipped)) passed, $failed failed"

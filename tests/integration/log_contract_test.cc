@@ -11,6 +11,7 @@
 
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
+#include "tests/support/kept_logs.h"
 
 namespace txn::test {
 namespace {
@@ -381,6 +382,9 @@ TEST_F(LogContract, AStandardErrorThatNobodyReadsStopsNothing) {
   EXPECT_EQ(answered.load(), kClients * kEach);
   process.send_signal(SIGTERM);
   EXPECT_EQ(process.wait_for(Milliseconds(30'000)), ExitStatus{});
+  WrittenLog written{.name = "serve", .secrets = secrets_of(settings(), {})};
+  add_log_files(written, directory_.path());
+  keep(written);
   const std::string text = content(log_file());
   EXPECT_EQ(raw_tokens(text, "logger").size(), lines_of(text).size());
   EXPECT_GE(lines_of(text).size(), size_t{kClients} * kEach);

@@ -12,6 +12,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "tests/support/kept_logs.h"
+
 namespace txn::test {
 
 namespace {
@@ -279,6 +281,8 @@ HttpResponse ApiClient::request(std::string_view method, std::string_view target
   if (!connection_.connected()) return failure("cannot connect");
   Headers all = headers;
   if (!token_.empty()) all.emplace_back("Authorization", "Bearer " + token_);
+  remember_token(token_);
+  remember_pins(body);
   connection_.send(format_request(method, target, all, body));
   HttpResponse response = connection_.read_response(timeout_, method == "HEAD");
   if (response.status == 0 || same_name(response.header("Connection"), "close")) connection_.close();

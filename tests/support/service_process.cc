@@ -10,6 +10,7 @@
 
 #include "tests/support/json.h"
 #include "tests/support/jwt.h"
+#include "tests/support/kept_logs.h"
 #include "tests/support/raw_client.h"
 
 namespace txn::test {
@@ -66,19 +67,25 @@ std::string service_binary() {
 
 RunResult run_service(const std::vector<std::string>& args, const Settings& settings, Milliseconds timeout) {
   const TempDirectory directory;
-  return run_program(spawn_options(args, settings, directory), timeout);
+  RunResult result = run_program(spawn_options(args, settings, directory), timeout);
+  // What subcommands print is for people, and what refuses to serve may not have come as far as logging.
+  WrittenLog written{.name = args.empty() ? "" : args.front(), .secrets = secrets_of(settings, args)};
+  written.text["stderr.txt"] = result.err;
+  if (written.name != "token") written.text["stdout.txt"] = result.out;
+  keep(written);
+  return result;
 }
 
-ServiceProcess::ServiceProcess(const Settings& settings, const Options& options) : host_(options.host) {
+ServiceProcess::ServiceProcess(const Settings& settings, const Options& options)
+    : log_directory_(settings.contains("LOG_DIR") ? settings.at("LOG_DIR") : directory_.path() + "/logs"),
+      secrets_(secrets_of(settings, options.args)),
+      host_(options.host) {
   Pipe out = Pipe::create();
   Pipe err = Pipe::create();
   SpawnOptions spawn = spawn_options(options.args, settings, directory_);
   spawn.stdout_fd = out.write_end.get();
   spawn.stderr_fd = err.write_end.get();
   spawn.max_open_files = options.max_open_files;
-  for (const char* name : {"JWT_SECRET_KEY", "PIN_SECRET_KEY", "DATABASE_PASSWORD"}) {
-    if (const auto secret = settings.find(name); secret != settings.end()) secrets_.push_back(secret->second);
-  }
   stdout_ = std::make_unique<OutputCollector>(std::move(out.read_end));
   stderr_ = std::make_unique<OutputCollector>(std::move(err.read_end));
   process_ = std::make_unique<ChildProcess>(spawn);
@@ -102,8 +109,13 @@ ServiceProcess::ServiceProcess(const Settings& settings, const Options& options)
 ServiceProcess::~ServiceProcess() {
   const auto status = process_->wait_for(Milliseconds(0));
   const bool by_itself = status && (!told_to_end_ || (*status != ExitStatus{} && *status != ExitStatus{0, SIGKILL}));
-  process_->kill_and_wait();
+  const bool was_killed = process_->kill_and_wait().signal == SIGKILL;
   stderr_->wait_for_end(Milliseconds(5'000));
+  WrittenLog written{.name = "serve", .secrets = secrets_, .was_killed = was_killed};
+  written.text["stderr.json"] = stderr_->text();
+  written.text["stdout.txt"] = stdout_->text();
+  add_log_files(written, log_directory_);
+  keep(written);
   expect_no_secrets();
   check_log();
   if (by_itself) ADD_FAILURE() << "the service has ended badly, " << *status << "\n" << output();

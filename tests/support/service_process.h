@@ -70,6 +70,7 @@ class ServiceProcess {
   void expect_no_secrets() const;
 
   TempDirectory directory_;
+  std::string log_directory_;
   std::vector<std::string> secrets_;
   std::string host_;
   // In this order: the process, the only writer, goes first.
