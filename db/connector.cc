@@ -49,7 +49,6 @@ constexpr const char* kWhoAmI =
 Connector::Connector(ConnectorOptions options)
     : options_(std::move(options)), stop_descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   CHECK(stop_descriptor_ >= 0, "eventfd for the connector");
-  thread_ = std::thread([this] { run(); });
 }
 
 Connector::~Connector() {
@@ -59,43 +58,9 @@ Connector::~Connector() {
 }
 
 void Connector::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
+  thread_.stop();
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(stop_descriptor_, &one, sizeof one);
-  wake_.notify_all();
-}
-
-void Connector::enqueue(Request& request) {
-  {
-    const std::lock_guard lock(mutex_);
-    queue_.push_back(&request);
-  }
-  wake_.notify_one();
-}
-
-void Connector::run() {
-  while (true) {
-    Request* request = nullptr;
-    bool stopping = false;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      request = queue_.front();
-      queue_.pop_front();
-      stopping = stopping_;
-    }
-    if (stopping) {
-      request->result = fail(ErrorKind::kUnavailable, "shutting down");
-    } else {
-      request->result = connect(request->prepare);
-    }
-    // The request lives in a frame of the receiving worker; after this line it is no longer ours.
-    request->reply_to.post(*request);
-  }
 }
 
 Result<void> Connector::wait_for_socket(PGconn* connection, short events, int64_t deadline_ns) const {

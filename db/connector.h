@@ -3,18 +3,13 @@
 // non-blocking, has its session settings and all its statements prepared, and belongs to the receiving worker alone.
 #pragma once
 
-#include <condition_variable>
-#include <coroutine>
 #include <cstdint>
-#include <deque>
-#include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 
+#include "core/blocking_thread.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "core/mailbox.h"
 #include "db/pg_result.h"
 #include "db/statements.h"
 
@@ -43,38 +38,13 @@ class Connector {
   // Any thread: gives up on the connection being made and on those waiting, now and from here on.
   void stop();
 
- private:
-  struct Request : Message {
-    Request(Connector& owner, Loop& loop, std::span<const Statement* const> statements)
-        : connector(owner), reply_to(loop), prepare(statements) {}
-    void run() override { waiting.resume(); }
-
-    Connector& connector;
-    Loop& reply_to;
-    std::span<const Statement* const> prepare;
-    Result<OpenedConnection> result = fail(ErrorKind::kUnavailable, "not connected");
-    std::coroutine_handle<> waiting;
-  };
-
- public:
   // Awaitable Result<OpenedConnection>. `statements` must live as long as the process. The error's text is for the log:
   // it may name hosts and users, never passwords.
   auto open(Loop& loop, std::span<const Statement* const> statements) {
-    struct Open : Request {
-      using Request::Request;
-      bool await_ready() const { return false; }
-      void await_suspend(std::coroutine_handle<> handle) {
-        this->waiting = handle;
-        this->connector.enqueue(*this);
-      }
-      Result<OpenedConnection> await_resume() { return std::move(this->result); }
-    };
-    return Open(*this, loop, statements);
+    return thread_.run(loop, [this, statements] { return connect(statements); });
   }
 
  private:
-  void enqueue(Request& request);
-  void run();
   Result<OpenedConnection> connect(std::span<const Statement* const> statements) const;
   Result<void> wait_for_socket(PGconn* connection, short events, int64_t deadline_ns) const;
   Result<PgResult> next_result(PGconn* connection, int64_t deadline_ns) const;
@@ -83,11 +53,7 @@ class Connector {
 
   const ConnectorOptions options_;
   int stop_descriptor_ = -1;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Request*> queue_;  // guarded by mutex_
-  bool stopping_ = false;       // guarded by mutex_
-  std::thread thread_;
+  BlockingThread thread_;
 };
 
 }  // namespace txn

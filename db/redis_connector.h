@@ -3,19 +3,15 @@
 // socket on which nothing is under way.
 #pragma once
 
-#include <condition_variable>
-#include <coroutine>
 #include <cstdint>
-#include <deque>
-#include <mutex>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
+#include "core/blocking_thread.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "core/mailbox.h"
 
 namespace txn {
 
@@ -40,53 +36,22 @@ Result<OpenedRedis> open_redis(const RedisOptions& options);
 
 class RedisConnector {
  public:
-  explicit RedisConnector(RedisOptions options);
-  // Waits for the thread, and so for the connection that is being made.
-  ~RedisConnector();
-  RedisConnector(const RedisConnector&) = delete;
-  RedisConnector& operator=(const RedisConnector&) = delete;
+  // Its destructor waits for the connection that is being made.
+  explicit RedisConnector(RedisOptions options) : options_(std::move(options)) {}
 
   // Any thread: requests that wait are answered with an error, now and from here on.
-  void stop();
+  void stop() { thread_.stop(); }
 
   const RedisOptions& options() const { return options_; }
 
- private:
-  struct Request : Message {
-    Request(RedisConnector& owner, Loop& loop) : connector(owner), reply_to(loop) {}
-    void run() override { waiting.resume(); }
-
-    RedisConnector& connector;
-    Loop& reply_to;
-    Result<OpenedRedis> result = fail(ErrorKind::kUnavailable, "not connected");
-    std::coroutine_handle<> waiting;
-  };
-
- public:
   // Awaitable Result<OpenedRedis>.
   auto open(Loop& loop) {
-    struct Open : Request {
-      using Request::Request;
-      bool await_ready() const { return false; }
-      void await_suspend(std::coroutine_handle<> handle) {
-        this->waiting = handle;
-        this->connector.enqueue(*this);
-      }
-      Result<OpenedRedis> await_resume() { return std::move(this->result); }
-    };
-    return Open(*this, loop);
+    return thread_.run(loop, [this] { return open_redis(options_); });
   }
 
  private:
-  void enqueue(Request& request);
-  void run();
-
   const RedisOptions options_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Request*> queue_;  // guarded by mutex_
-  bool stopping_ = false;       // guarded by mutex_
-  std::thread thread_;
+  BlockingThread thread_;
 };
 
 }  // namespace txn

@@ -1,0 +1,52 @@
+#include "core/blocking_thread.h"
+
+namespace txn {
+
+BlockingThread::BlockingThread() {
+  thread_ = std::thread([this] { work_off(); });
+}
+
+void BlockingThread::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+}
+
+void BlockingThread::join() {
+  stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void BlockingThread::enqueue(Job& job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) {
+      queue_.push_back(&job);
+      wake_.notify_one();
+      return;
+    }
+  }
+  job.reply_to.post(job);  // the thread may have ended
+}
+
+void BlockingThread::work_off() {
+  while (true) {
+    Job* job = nullptr;
+    bool stopping = false;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      job = queue_.front();
+      queue_.pop_front();
+      stopping = stopping_;
+    }
+    if (!stopping) job->carry_out();
+    // The job lives in a frame of the receiving worker; after this line it is no longer ours.
+    job->reply_to.post(*job);
+  }
+}
+
+}  // namespace txn
