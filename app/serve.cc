@@ -73,6 +73,8 @@ void warn_of_settings(const Settings& settings) {
   if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
       (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
     LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
+  for (const std::string& warning : settings.warnings)
+    LOG(kWarning, "app.serve", "A setting is not wise").field("exception", warning);
 }
 
 // Many clients come through a trusted proxy, and through one on this machine, which is a sidecar more often than not.
@@ -134,8 +136,6 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   });
 
   warn_of_settings(settings);
-  for (const std::string& warning : settings.warnings)
-    LOG(kWarning, "app.serve", "A setting is not wise").field("exception", warning);
   if (const auto confined = confine_process(settings.core_dumps); !confined) {
     LOG(kError, "app.serve", "The process cannot be confined").field("exception", confined.error().message);
     return kExitFailure;
