@@ -123,11 +123,14 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
   const IpAddress& address = record_of(exchange).client;
   std::optional<std::expected<Principal, Problem>> caller;
   RateLimitDecision decision;
-  if (limits.wants_subject()) {
+  // What is turned away for overload takes nothing from its client's limit, and is told what is left of it all the
+  // same.
+  const bool is_shed = route.access == Access::kMoneyMover && context_.ledger.is_overloaded();
+  if (is_shed || limits.wants_subject()) {
     decision = limits.peek(route.limit, limits.client(address, std::nullopt));
-    if (decision.admitted) caller = authenticate(context_, exchange.request());
+    if (decision.admitted && !is_shed) caller = authenticate(context_, exchange.request());
   }
-  if (decision.admitted) {
+  if (decision.admitted && !is_shed) {
     const bool is_known = caller && caller->has_value();
     const std::optional<int64_t> subject = is_known ? std::optional((*caller)->subject) : std::nullopt;
     const RateLimitClient client = limits.client(address, subject);

@@ -55,6 +55,7 @@ class IntrusiveList {
     head_.previous_ = &node;
   }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
+  const T* front() const { return empty() ? nullptr : static_cast<const T*>(head_.next_); }
   const T* back() const { return empty() ? nullptr : static_cast<const T*>(head_.previous_); }
   T* pop_front() {
     T* element = front();

@@ -47,12 +47,15 @@ bool Ledger::is_connected() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_open(); });
 }
 
-bool Ledger::sheds() {
+bool Ledger::is_overloaded() const {
   const PendingOperation* oldest = queue_.front();
   if (oldest == nullptr) return false;
-  if (counters_.queued < options_.queue_max &&
-      loop_.clock().now_ns() - oldest->queued_ns <= options_.queue_delay_max_ns)
-    return false;
+  return counters_.queued >= options_.queue_max ||
+         loop_.clock().now_ns() - oldest->queued_ns > options_.queue_delay_max_ns;
+}
+
+bool Ledger::sheds() {
+  if (!is_overloaded()) return false;
   ++counters_.refused_full;
   return true;
 }

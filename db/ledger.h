@@ -144,8 +144,10 @@ class Ledger final : private Flusher, private Timer {
 
   // Whether at least one lane has a live connection.
   bool is_connected() const;
-  // True if a new operation is to be refused because too much waits already; that is counted. For turning requests
-  // away before anything is spent on them: submit() looks by itself.
+  // Whether too much waits already for a new operation to be taken.
+  bool is_overloaded() const;
+  // The same for one that is refused then, which is counted. For turning requests away before anything is spent on
+  // them: submit() looks by itself.
   bool sheds();
   size_t queued() const { return counters_.queued; }
   const LedgerCounters& counters() const { return counters_; }

@@ -216,7 +216,10 @@ TEST_F(Failure, AFrozenDatabaseIsWaitedForNoLongerThanConfigured) {
 
 // One operation is stuck in the frozen database and one waits behind it; whoever comes next need not wait to be told.
 void expect_refusal_behind_a_stuck_operation(Bank& bank, int64_t account, const Settings& limit, Milliseconds before) {
-  ServiceProcess service(bank.settings_with(limit));
+  Settings settings = bank.settings_with(limit);
+  settings["RATE_LIMIT_ENABLED"] = "true";
+  settings["RATE_LIMIT_DEPOSITS"] = "4/hour";
+  ServiceProcess service(settings);
   postgres().freeze();
   std::vector<std::future<HttpResponse>> waiting;
   for (int i = 0; i < 2; ++i) {
@@ -235,8 +238,12 @@ void expect_refusal_behind_a_stuck_operation(Bank& bank, int64_t account, const 
   EXPECT_EQ(refused.header("Retry-After"), "1");
   EXPECT_TRUE(is_problem(without_token, 503, "SERVICE_UNAVAILABLE")) << "before a token is looked at";
   EXPECT_EQ(health.status, 200);
+  for (const HttpResponse& one : {refused, without_token})
+    EXPECT_EQ(one.header("X-RateLimit-Remaining"), "2") << "told, and not counted";
   for (auto& answer : waiting) EXPECT_EQ(answer.get().status, 200);
-  EXPECT_EQ(ApiClient(service.port(), teller()).post(kDeposits, deposit_body(account, "1")).status, 200) << "it passes";
+  const HttpResponse later = ApiClient(service.port(), teller()).post(kDeposits, deposit_body(account, "1"));
+  EXPECT_EQ(later.status, 200) << "it passes";
+  EXPECT_EQ(later.header("X-RateLimit-Remaining"), "1");
 }
 
 TEST_F(Failure, AFullQueueRefusesAtOnce) {
