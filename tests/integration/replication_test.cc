@@ -11,6 +11,22 @@
 namespace txn::test {
 namespace {
 
+// Returns when commits wait for a standby. That is up to the checkpointer, once it has read the configuration again: no
+// setting shows it, but a commit that waits.
+void wait_until_commits_wait(const Database& database) {
+  const std::string waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'txn_test'";
+  const auto a_commit_waits = [&] {
+    auto commit = std::async(std::launch::async, [&] { database.query("CREATE TABLE probe (); DROP TABLE probe;"); });
+    bool waits = false;
+    while (!waits && commit.wait_for(Milliseconds(10)) != std::future_status::ready)
+      waits = database.value("SELECT count(*) " + waiting) != "0";
+    if (waits) database.query("SELECT pg_cancel_backend(pid) " + waiting);
+    commit.get();
+    return waits;
+  };
+  ASSERT_TRUE(wait_until(a_commit_waits, Milliseconds(30'000)));
+}
+
 TEST(Replication, AWaitCutShortIsAnUnknownOutcomeAndNeverASuccess) {
   Bank bank("replication");
   const int64_t account = bank.open_account();
@@ -21,6 +37,7 @@ TEST(Replication, AWaitCutShortIsAnUnknownOutcomeAndNeverASuccess) {
   const Database& database = bank.database();
   database.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
   database.query("SELECT pg_reload_conf()");
+  wait_until_commits_wait(database);
   const Headers key = {{"Idempotency-Key", "unconfirmed"}};
   auto pending =
       std::async(std::launch::async, [&] { return client.post(kDeposits, deposit_body(account, "2.00"), key); });
