@@ -47,9 +47,17 @@ promtool check config "$data/prometheus.yml" >"$data/check.log" || die "$(cat "$
 
 prometheus_pid=
 stop() {
-  local status=$?
+  local status=$? left
   trap '' INT TERM HUP
   if [ -n "$prometheus_pid" ] && kill -TERM "$prometheus_pid" 2>/dev/null; then
+    for ((left = 600; left > 0; left--)); do
+      kill -0 "$prometheus_pid" 2>/dev/null || break
+      sleep 0.1
+    done
+    # It loses nothing by that: what it has scraped is in its log.
+    if [ "$left" -eq 0 ] && kill -KILL "$prometheus_pid" 2>/dev/null; then
+      echo "monitoring: Prometheus did not end within 60 s and was killed" >&2
+    fi
     wait "$prometheus_pid" || status=1
   fi
   exit "$status"

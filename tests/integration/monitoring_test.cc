@@ -19,6 +19,7 @@ using ::testing::HasSubstr;
 
 constexpr Milliseconds kStartTimeout{30'000};
 constexpr Milliseconds kNoticed{60'000};
+constexpr Milliseconds kStopTimeout{90'000};  // up.sh gives Prometheus 60 s
 
 // Written by jobs outside of the service for the node exporter (docs/observability.md). The backup's is not written by
 // anything in this repository's tests; the others are checked against what the script writes.
@@ -99,7 +100,7 @@ class Monitor {
   // Ctrl-C, and how it ended.
   std::optional<ExitStatus> stop() {
     process_->send_signal(SIGINT);
-    return process_->wait_for(kStartTimeout);
+    return process_->wait_for(kStopTimeout);
   }
 
   // By curl: long answers come in chunks, which the service's never do. "" for anything but 200.
