@@ -3,7 +3,8 @@
 #
 # Slow heads, slow bodies, slow readers, overlapping ranges: CONNECTIONS at a time (1000), for SECONDS each (20). The tool
 # asks for the page of its own every second, as one more client, and says whether it got it; that is what counts. A last
-# line says how many modes the service got through; exit status 1 unless all. (Package slowhttptest.)
+# line says how many modes the service got through; exit status 1 unless all, and
+# 2 when a tool is missing.
 set -u
 
 url=${1:?usage: slowhttptest.sh URL [CONNECTIONS] [SECONDS]}
@@ -11,6 +12,13 @@ connections=${2:-1000}
 seconds=${3:-20}
 passed=0
 failed=0
+# Not among the project's packages: nothing but this script needs it.
+for tool in slowhttptest curl; do
+  if ! command -v "$tool" >/dev/null; then
+    echo "$tool is missing: apt-get install --no-install-recommends $tool" >&2
+    exit 2
+  fi
+done
 
 attack() {
   local name=$1
