@@ -89,4 +89,8 @@ alerts=/alerts
 curl -fs -o /dev/null "http://$address$alerts" || alerts=/classic/alerts
 echo "Alerts      http://$address$alerts"
 echo "Dashboard   http://$address/user/dashboard.html"
+echo "Ctrl-C ends it. Targets: $*"
+for target in "$@"; do
+  curl -fks -o /dev/null --max-time 3 "${SCHEME:-http}://$target/metrics" || echo "Nobody answers at $target yet"
+done
 wait "$prometheus_pid"
