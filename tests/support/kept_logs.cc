@@ -123,7 +123,8 @@ void remember_pins(std::string_view body) {
   for (size_t at = body.find(kField); at != std::string_view::npos; at = body.find(kField, at + 1)) {
     const std::string_view rest = body.substr(at + kField.size());
     const std::string_view pin = rest.substr(0, rest.find('"'));
-    if (pin.size() < 4 || pin.size() > 6 || !std::ranges::all_of(pin, [](char c) { return '0' <= c && c <= '9'; }))
+    // Five digits may as well be a port, which errors do name.
+    if ((pin.size() != 4 && pin.size() != 6) || !std::ranges::all_of(pin, [](char c) { return '0' <= c && c <= '9'; }))
       continue;
     const std::lock_guard lock(memory().mutex);
     memory().pins.emplace(pin);

@@ -21,7 +21,8 @@ inline constexpr size_t kKeptLogMaxBytes = 8 << 20;
 std::vector<std::string> secrets_of(const std::map<std::string, std::string>& settings,
                                     const std::vector<std::string>& args);
 
-// What clients send that must never be seen: the signature of a token, the PINs of a JSON body. Any thread.
+// What clients send that must never be seen: the signature of a token, the PINs of a JSON body (those of 4 and 6
+// digits). Any thread.
 void remember_token(std::string_view token);
 void remember_pins(std::string_view body);
 
