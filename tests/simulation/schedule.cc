@@ -624,6 +624,7 @@ void Schedule::count() {
     world_.counts.in_doubt += counters.commits_in_doubt;
     world_.counts.refused_full += counters.refused_full;
     world_.counts.abandoned += counters.abandoned;
+    world_.counts.turns_awaited += counters.turns_awaited;
   }
   ++world_.counts.schedules;
 }

@@ -55,6 +55,7 @@ void add(Counts& sum, const Counts& part) {
   sum.in_doubt += part.in_doubt;
   sum.refused_full += part.refused_full;
   sum.abandoned += part.abandoned;
+  sum.turns_awaited += part.turns_awaited;
   sum.unfounded_refusals += part.unfounded_refusals;
   sum.stale_to_nobody += part.stale_to_nobody;
   sum.days_used_twice += part.days_used_twice;
@@ -80,6 +81,7 @@ void print(const Counts& counts, double seconds) {
                 kInjectedNames[i].data());
   std::printf("%12" PRIu64 "  refused because the queue was full\n", counts.refused_full);
   std::printf("%12" PRIu64 "  not begun because the client had gone\n", counts.abandoned);
+  std::printf("%12" PRIu64 "  times a lane let another's batch on the same accounts go first\n", counts.turns_awaited);
   std::printf("Known and not taken for violations, see docs/simulation.md:\n");
   std::printf("%12" PRIu64 "  refused for a state of the books that never was\n", counts.unfounded_refusals);
   std::printf("%12" PRIu64 "  wrong outcomes told to clients that had gone\n", counts.stale_to_nobody);

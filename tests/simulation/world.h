@@ -78,6 +78,7 @@ struct Counts {
   uint64_t in_doubt = 0;
   uint64_t refused_full = 0;
   uint64_t abandoned = 0;
+  uint64_t turns_awaited = 0;
   uint64_t unfounded_refusals = 0;
   uint64_t stale_to_nobody = 0;
   uint64_t days_used_twice = 0;
