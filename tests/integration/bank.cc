@@ -1,12 +1,20 @@
 #include "tests/integration/bank.h"
 
 #include <algorithm>
+#include <chrono>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "tests/support/json.h"
 
 namespace txn::test {
+namespace {
+
+constexpr int kReadTriesMax = 100;
+constexpr std::chrono::milliseconds kReadPause{100};
+
+}  // namespace
 
 int64_t to_minor(std::string_view money) {
   if (money.size() < 4 || money[money.size() - 3] != '.') throw std::runtime_error("not money: " + std::string(money));
@@ -85,7 +93,12 @@ std::vector<LogEntry> Bank::log_of(int64_t account, uint16_t port) {
   std::vector<LogEntry> entries;
   const std::string first_page = "/transaction-logs/" + std::to_string(account) + "?limit=500";
   for (std::string target = first_page;;) {
-    const HttpResponse response = client.get(target);
+    HttpResponse response = client.get(target);
+    // Lanes and readers reconnect each on their own: money may move again while reading has to wait a moment.
+    for (int tries = 0; response.status == 503 && tries < kReadTriesMax; ++tries) {
+      std::this_thread::sleep_for(kReadPause);
+      response = client.get(target);
+    }
     if (response.status != 200) {
       std::ostringstream why;
       why << "log of account " << account << ": " << response;
