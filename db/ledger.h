@@ -52,7 +52,7 @@ struct LedgerOptions {
   int64_t queue_delay_max_ns = 250 * kNanosPerMilli;
   // An operation's deadline, from when it was submitted: it is not begun later than that.
   int64_t queue_wait_ns = 5 * kNanosPerSecond;
-  // Longest that a lane lets the batches of others on the same accounts go first.
+  // Longest that a lane lets the batches of others on the same accounts go first, but for a tick of the timers.
   int64_t turn_wait_ns = 5 * kNanosPerMilli;
   // Longest that a client waits to learn the outcome of a commit that the database went away in.
   int64_t in_doubt_ns = 10 * kNanosPerSecond;
