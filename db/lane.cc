@@ -96,11 +96,8 @@ Task<bool> Lane::try_connect() {
 
 void Lane::enter_accounts() {
   slots_.clear();
-  for (const PendingOperation* pending : batch_) {
-    slots_.push_back(AccountsInFlight::slot_of(pending->operation.account_number));
-    if (pending->operation.type == OperationType::kTransfer)
-      slots_.push_back(AccountsInFlight::slot_of(pending->operation.to_account));
-  }
+  for (const PendingOperation* pending : batch_)
+    for_each_account(pending->operation, [&](int64_t number) { slots_.push_back(AccountsInFlight::slot_of(number)); });
   ledger_.in_flight_.enter(slots_);
 }
 
@@ -265,11 +262,8 @@ LockRequest Lane::plan_lock() {
   account_numbers_.clear();
   has_transfers_ = false;
   for (const PendingOperation* pending : undecided_) {
-    account_numbers_.push_back(pending->operation.account_number);
-    if (pending->operation.type == OperationType::kTransfer) {
-      account_numbers_.push_back(pending->operation.to_account);
-      has_transfers_ = true;
-    }
+    for_each_account(pending->operation, [&](int64_t number) { account_numbers_.push_back(number); });
+    has_transfers_ = has_transfers_ || pending->operation.type == OperationType::kTransfer;
   }
   std::sort(account_numbers_.begin(), account_numbers_.end());
   account_numbers_.erase(std::unique(account_numbers_.begin(), account_numbers_.end()), account_numbers_.end());

@@ -84,14 +84,16 @@ void Ledger::enqueue(PendingOperation& pending) {
 }
 
 bool Ledger::is_crossing() {
-  const auto is_in_flight = [&](int64_t account_number) {
-    return account_number != 0 && in_flight_.contains(AccountsInFlight::slot_of(account_number));
-  };
   int crossing = 0;
   int seen = 0;
   for (PendingOperation* pending = queue_.front(); pending != nullptr && seen < kCrossingSample;
-       pending = queue_.next(*pending), ++seen)
-    crossing += is_in_flight(pending->operation.account_number) || is_in_flight(pending->operation.to_account) ? 1 : 0;
+       pending = queue_.next(*pending), ++seen) {
+    bool is_in_flight = false;
+    for_each_account(pending->operation, [&](int64_t number) {
+      is_in_flight = is_in_flight || in_flight_.contains(AccountsInFlight::slot_of(number));
+    });
+    crossing += is_in_flight ? 1 : 0;
+  }
   return crossing * 2 > seen;
 }
 

@@ -42,6 +42,13 @@ struct Operation {
   std::string description;         // UTF-8, at most 255 characters, no NUL
 };
 
+// Calls `visit` with the number of each account that `operation` is about.
+template <class Visit>
+void for_each_account(const Operation& operation, Visit visit) {
+  visit(operation.account_number);
+  if (operation.type == OperationType::kTransfer) visit(operation.to_account);
+}
+
 // Keyed hash of what a request asks for (app/idempotency.h).
 using Fingerprint = std::array<uint8_t, 32>;
 
