@@ -1,5 +1,5 @@
-// Whether the database answers, found out by asking it once a second from each worker, and what is known of the
-// accounts service, so that probes read a value and cannot become load.
+// Whether money can move, and what is known of the accounts service, so that probes read a value and cannot become load.
+// A batch that commits shows it; while none does, a lane of each worker asks the database by an empty one.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,6 @@
 #include "core/pause.h"
 #include "core/task.h"
 #include "db/ledger.h"
-#include "db/reader.h"
 
 namespace txn {
 
@@ -21,25 +20,22 @@ using StartingWorkers = std::atomic<int>;
 
 // What one worker knows of the database.
 struct HealthCounters {
-  Counter database_questions;
-  Counter database_failures;   // answered with an error, or not at all
-  Gauge database_ok;           // 1: the last one was answered, and a lane is connected
-  Gauge database_answered_ns;  // CLOCK_MONOTONIC of the last answer
+  Gauge money_moved_ns;  // CLOCK_MONOTONIC when a lane last committed, or found that it could; 0: it cannot
 
-  // Any thread.
+  // Any thread: money can move. An answer is good for kProofGoodForNs.
   bool is_database_up(int64_t now_ns) const;
 };
 
 class Health {
  public:
-  Health(Loop& loop, Ledger& ledger, Reader& reader, const AccountsState& accounts, StartingWorkers& starting)
-      : loop_(loop), pause_(loop), ledger_(ledger), reader_(reader), accounts_(accounts), starting_(starting) {}
+  Health(Loop& loop, Ledger& ledger, const AccountsState& accounts, StartingWorkers& starting)
+      : loop_(loop), pause_(loop), ledger_(ledger), accounts_(accounts), starting_(starting) {}
 
   // Asks until stop().
   void start(Scope& scope) { scope.spawn(run()); }
   void stop() { pause_.end(); }
 
-  // The database has answered a question lately, and a lane is connected to it.
+  // A lane has moved money lately, or has found that it could, and is connected.
   bool is_database_up() const;
 
   // Every worker has come this far.
@@ -64,7 +60,6 @@ class Health {
   Loop& loop_;
   Pause pause_;
   Ledger& ledger_;
-  Reader& reader_;
   const AccountsState& accounts_;
   StartingWorkers& starting_;
   bool started_ = false;

@@ -223,6 +223,15 @@ void write_ledger(Page& page) {
                "Operations in batches of which it was not found out in time whether "
                "they were committed.",
                [](const WorkerMetrics& worker) { return worker.ledger->outcomes_unknown.value(); });
+  page.gauge("ledger_operations_held_up", "Operations that wait for an account that somebody else has locked.",
+             [](const WorkerMetrics& worker) { return worker.ledger->held_up.value(); });
+  page.counter("ledger_accounts_held_up_total", "Times that an account was found to be locked by somebody else.",
+               [](const WorkerMetrics& worker) { return worker.ledger->held_up_found.value(); });
+  page.counter("ledger_sessions_refused_total",
+               "Database sessions given up for what was answered in them, or for being somebody else's.",
+               [](const WorkerMetrics& worker) { return worker.ledger->sessions_refused.value(); });
+  page.counter("ledger_sessions_superseded_total", "Database sessions given up because a newer primary had been seen.",
+               [](const WorkerMetrics& worker) { return worker.ledger->superseded.value(); });
   page.counter("pins_locked_total", "PINs locked by a third wrong one in a row.",
                [](const WorkerMetrics& worker) { return worker.ledger->pins_locked.value(); });
 }
@@ -347,12 +356,12 @@ void write_dependencies(Page& page, std::span<const WorkerMetrics* const> worker
   const bool database_up = !workers.empty() && std::ranges::all_of(workers, [&](const WorkerMetrics* worker) {
     return worker->health->is_database_up(clock.now_ns());
   });
-  page.value("database_up", MetricType::kGauge, "1 when every worker has had an answer from the database lately.",
+  page.value("database_up", MetricType::kGauge, "1 when every worker has moved money lately, or has found that it could.",
              database_up ? 1 : 0);
-  page.counter("database_checks_total", "Questions to the database whether it is there.",
-               [](const WorkerMetrics& worker) { return worker.health->database_questions.value(); });
+  page.counter("database_checks_total", "Questions to the database whether money could move, asked while none did.",
+               [](const WorkerMetrics& worker) { return worker.ledger->probes.value(); });
   page.counter("database_check_failures_total", "Those that it did not answer, or with an error.",
-               [](const WorkerMetrics& worker) { return worker.health->database_failures.value(); });
+               [](const WorkerMetrics& worker) { return worker.ledger->probes_failed.value(); });
 
   // Without ACCOUNT_SERVICE_URL these have no value: away and not wanted are not the same.
   const AccountsState::Counters counters = accounts.counters();

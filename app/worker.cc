@@ -115,7 +115,7 @@ class Worker::Parts {
                       shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
-        health_(loop_, ledger_, reader_, shared.accounts, shared.workers_starting),
+        health_(loop_, ledger_, shared.accounts, shared.workers_starting),
         key_expiry_(loop_, reader_),
         ledger_audit_(loop_, reader_),
         counters_(routes().size()),

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/concat.h"
+#include "core/log.h"
 #include "db/connector.h"
 #include "db/statements.h"
 
@@ -13,6 +15,8 @@ constexpr int64_t kAnswerGraceNs = 2 * kNanosPerSecond;
 
 // For the questions about a commit in doubt: clients are waiting, and whoever asks asks again.
 constexpr int64_t kQuestionNs = 5 * kNanosPerSecond;
+// A session that does not come to its end with nothing by then cannot be said to move money.
+constexpr int64_t kProbeNs = 2 * kNanosPerSecond;
 
 StoreStatus status_of(ExchangeStatus status) {
   switch (status) {
@@ -24,6 +28,16 @@ StoreStatus status_of(ExchangeStatus status) {
       return StoreStatus::kLost;
   }
   return StoreStatus::kLost;
+}
+
+// A row of kReserveIds: the block, unless rows with its ids may be in the log already.
+Result<int64_t> read_id_block(const PgResult& row) {
+  const int64_t block = row.int8(0, 0);
+  const int64_t newest_id = row.int8(0, 1);
+  if (block > 0 && newest_id / 2 < block * kIdsPerBlock) return block;
+  return fail(ErrorKind::kUnavailable,
+              concat("transaction_id_blocks stands at ", block, ", behind the log, whose newest transaction is ",
+                     newest_id / 2, ": `transactions-service migrate` sets it right"));
 }
 
 AccountState read_account(const PgResult& rows, int row) {
@@ -59,16 +73,39 @@ PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& cou
       on_lost_(std::move(on_lost)),
       connection_(loop, *this, counters) {}
 
-Task<Result<void>> PgLaneStore::open() {
+Task<Result<void>> PgLaneStore::open(int64_t& id_block) {
   co_await connection_.close();
   in_transaction_ = false;
-  auto opened = co_await connector_.open(loop_, sql::lane_statements());
+  auto opened = co_await connector_.open(loop_, ConnectionPurpose::kLane, sql::lane_statements());
   if (!opened) co_return std::unexpected(opened.error());
   connection_.adopt(std::move(*opened));
+
+  connection_.push(sql::kReserveFirstIds);
+  const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
+  Result<int64_t> block = fail(ErrorKind::kUnavailable, connection_.error_text());
+  if (status == ExchangeStatus::kOk) block = read_id_block(connection_.result(0));
+  if (!block) {
+    co_await connection_.close();
+    co_return std::unexpected(block.error());
+  }
+  id_block = *block;
   co_return Result<void>();
 }
 
 Task<void> PgLaneStore::close() { return connection_.close(); }
+
+bool PgLaneStore::is_superseded() const { return connector_.is_superseded(connection_.timeline()); }
+
+void PgLaneStore::report_foreign_session() { connector_.report_other_session(); }
+
+// Whether the transaction under way is in the session that was opened, by what the session says of itself.
+bool PgLaneStore::is_own_session(const PgResult& result) const {
+#ifndef TXN_PLANTED_BACKEND_OF_CONNECT  // a bug for the tests to find
+  return result.rows() > 0 && !result.is_null(0, 1) && result.bytes(0, 1) == connection_.session_token();
+#else
+  return result.rows() > 0;
+#endif
+}
 
 BackendId PgLaneStore::backend() const { return {connection_.backend_pid(), connection_.backend_start_us()}; }
 
@@ -96,6 +133,7 @@ Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, s
   in_transaction_ = true;
 
   const PgResult& claimed = connection_.result(1);
+  if (!is_own_session(claimed)) co_return StoreStatus::kForeign;
   CHECK(claimed.rows() == static_cast<int>(keys.size()), "a claim for every key");
   out.resize(keys.size());
   for (int row = 0; row < claimed.rows(); ++row)
@@ -113,17 +151,22 @@ Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, s
   co_return StoreStatus::kOk;
 }
 
+void PgLaneStore::add_numbers(std::span<const int64_t> numbers) {
+  parameters_.clear();
+  parameters_.begin_array(PgType::kInt8, numbers.size());
+  for (const int64_t number : numbers) parameters_.element_int8(number);
+  parameters_.end_array();
+}
+
 Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   size_t next = 0;
   if (!in_transaction_) {
     connection_.push(sql::kBegin);
     ++next;
   }
-  parameters_.clear();
-  parameters_.begin_array(PgType::kInt8, request.account_numbers.size());
-  for (const int64_t number : request.account_numbers) parameters_.element_int8(number);
-  parameters_.end_array();
-  connection_.push(sql::kLockAccounts, parameters_);
+  add_numbers(request.account_numbers);
+  connection_.push(request.skips_locked ? sql::kLockFreeAccounts : sql::kLockAccounts, parameters_);
+  if (request.skips_locked) connection_.push(sql::kFindAccounts, parameters_);
   connection_.push(sql::kReadClock);
   if (request.wants_ids) connection_.push(sql::kReserveIds);
   // Read each time, four rows, so that an operator's change of the table holds from the next batch on.
@@ -135,8 +178,28 @@ Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   const PgResult& locked = connection_.result(next++);
   out.accounts.clear();
   for (int row = 0; row < locked.rows(); ++row) out.accounts.push_back(read_account(locked, row));
-  out.now_us = connection_.result(next++).timestamptz(0, 0);
-  if (request.wants_ids) out.id_block = connection_.result(next++).int8(0, 0);
+  out.held_up.clear();
+  if (request.skips_locked) {
+    const PgResult& existing = connection_.result(next++);
+    for (int row = 0; row < existing.rows(); ++row) {
+      const int64_t number = existing.int8(row, 0);
+      if (!std::ranges::binary_search(out.accounts, number, {}, &AccountState::account_number))
+        out.held_up.push_back(number);
+    }
+  }
+  const PgResult& clock = connection_.result(next++);
+  if (!is_own_session(clock)) co_return StoreStatus::kForeign;
+  out.now_us = clock.timestamptz(0, 0);
+  if (request.wants_ids) {
+    const Result<int64_t> block = read_id_block(connection_.result(next++));
+    if (!block) {
+      LOG(kError, "db.lane", "No transaction ids").field("exception", block.error().message);
+      co_await rollback();
+      co_await connection_.close();
+      co_return StoreStatus::kLost;
+    }
+    out.id_block = *block;
+  }
   if (request.wants_limits) {
     const PgResult& rows = connection_.result(next++);
     out.limits = {};
@@ -182,6 +245,35 @@ Task<StoreStatus> PgLaneStore::rollback() {
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
   in_transaction_ = false;
   co_return status_of(status);
+}
+
+// Not in the transaction itself, whose claims would be held for as long as a standby lets us wait.
+Task<StoreStatus> PgLaneStore::confirm() {
+  connection_.push(sql::kRollback);
+  connection_.push(sql::kConfirm);
+  const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
+  in_transaction_ = false;
+  if (status == ExchangeStatus::kOk && connection_.warned()) co_return StoreStatus::kUnconfirmed;
+  co_return status_of(status);
+}
+
+// The statements of a batch of deposits and withdrawals, all of them over no rows: the server checks everything else.
+Task<StoreStatus> PgLaneStore::probe() {
+  connection_.push(sql::kBegin);
+  add_numbers({});
+  connection_.push(sql::kLockAccounts, parameters_);
+  connection_.push(sql::kReadClock);
+  const WriteRequest nothing;
+  push_accounts(nothing);
+  push_log(nothing);
+  push_answers(nothing);
+  connection_.push(sql::kRollback);
+  connection_.push(sql::kSeeStandbys);
+  const ExchangeStatus status = co_await connection_.sync(kProbeNs);
+  if (status != ExchangeStatus::kOk) co_return status_of(status);
+  if (!is_own_session(connection_.result(2))) co_return StoreStatus::kForeign;
+  const bool has_standbys = connection_.result(7).boolean(0, 0);
+  co_return has_standbys ? StoreStatus::kOk : StoreStatus::kUnconfirmed;
 }
 
 // One array a column, over the accounts that changed or over the log rows.
@@ -294,8 +386,13 @@ Task<StoreStatus> PgLaneStore::end_backend(BackendId backend, bool& gone) {
 
 Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
   parameters_.clear();
-  if (marker.log_row_id != 0) {
-    parameters_.add_int8(marker.log_row_id);
+  if (marker.log_row != nullptr) {
+    parameters_.add_int8(log_row_id(*marker.log_row));
+    parameters_.add_int8(marker.log_row->account_number);
+    parameters_.add_int8(marker.log_row->seq);
+    parameters_.add_timestamptz(marker.now_us);
+    parameters_.add_numeric(marker.log_row->amount);
+    parameters_.add_numeric(marker.log_row->balance_after);
     connection_.push(sql::kFindTransaction, parameters_);
   } else {
     CHECK(marker.idempotent != nullptr, "a batch that was written has a marker");
@@ -303,6 +400,7 @@ Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
     parameters_.add_text(to_string(marker.idempotent->route));
     parameters_.add_text(marker.idempotent->key);
     parameters_.add_text(marker.idempotent->answer.body);
+    parameters_.add_timestamptz(marker.now_us);
     connection_.push(sql::kFindKey, parameters_);
   }
   // The commit may have been cut off while it waited for the standbys. This one, in the same transaction, comes after

@@ -15,15 +15,19 @@ class PgLaneStore final : public LaneStore, private PgConnection::Owner {
   PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& counters, int64_t command_timeout_ns,
               std::function<void()> on_lost);
 
-  Task<Result<void>> open() override;
+  Task<Result<void>> open(int64_t& id_block) override;
   Task<void> close() override;
   bool is_open() const override { return connection_.is_open(); }
   BackendId backend() const override;
+  bool is_superseded() const override;
+  void report_foreign_session() override;
 
   Task<StoreStatus> claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) override;
   Task<StoreStatus> lock(const LockRequest& request, Locked& out) override;
   Task<StoreStatus> write(const WriteRequest& request) override;
   Task<StoreStatus> rollback() override;
+  Task<StoreStatus> confirm() override;
+  Task<StoreStatus> probe() override;
   Task<StoreStatus> end_backend(BackendId backend, bool& gone) override;
   Task<StoreStatus> find(const Marker& marker, bool& found) override;
 
@@ -34,6 +38,8 @@ class PgLaneStore final : public LaneStore, private PgConnection::Owner {
 
  private:
   void on_idle_connection_lost() override { on_lost_(); }
+  bool is_own_session(const PgResult& result) const;
+  void add_numbers(std::span<const int64_t> numbers);
   void add_keys(std::span<IdempotentRequest* const> keys);
   void push_accounts(const WriteRequest& request);
   void push_pins(const WriteRequest& request);

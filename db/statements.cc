@@ -6,12 +6,14 @@
 // while a table is small: where the planner could turn a join around, LATERAL with LIMIT says which side drives it.
 namespace txn::sql {
 
-const Statement kBegin{"begin", "BEGIN"};
+// Whatever the defaults of the database, the role or the session are.
+const Statement kBegin{"begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
 
 // A key is held by a lock that ends with the transaction and that nobody waits for: whoever does not get it knows at
-// once that a request with this key is under way, on whichever replica.
+// once that a request with this key is under way, on whichever replica. The second column says whose session this is.
 const Statement kClaimKeys{"claim_keys",
-                           "SELECT pg_try_advisory_xact_lock(hashtextextended(k.route || ' ' || k.key, k.caller_id)) "
+                           "SELECT pg_try_advisory_xact_lock(hashtextextended(k.route || ' ' || k.key, k.caller_id)), "
+                           "current_setting('transactions_service.session', true) "
                            "FROM unnest($1::bigint[], $2::text[], $3::text[]) "
                            "WITH ORDINALITY AS k(caller_id, route, key, n) ORDER BY n"};
 // A statement of its own, after the claim: its snapshot shows what the holder before us has committed.
@@ -25,20 +27,37 @@ const Statement kFindKeys{"find_keys",
 
 // Locks are taken in the order of account_number whatever the batch looks like: LockRows stands above the Sort in the
 // plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
-const Statement kLockAccounts{"lock_accounts",
-                              "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, "
-                              "usage_day, usage_amount, usage_count, pin_failures::integer, pin_locked_until "
-                              "FROM accounts WHERE account_number = ANY($1::bigint[]) "
-                              "ORDER BY account_number"
+#define TXN_SELECT_ACCOUNTS                                                                             \
+  "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, "                 \
+  "usage_day, usage_amount, usage_count, pin_failures::integer, pin_locked_until "                      \
+  "FROM accounts WHERE account_number = ANY($1::bigint[]) ORDER BY account_number"
 #ifndef TXN_PLANTED_SKIP_LOCK  // a bug for the chaos tests to find
-                              " FOR NO KEY UPDATE"
+const Statement kLockAccounts{"lock_accounts", TXN_SELECT_ACCOUNTS " FOR NO KEY UPDATE"};
+#else
+const Statement kLockAccounts{"lock_accounts", TXN_SELECT_ACCOUNTS};
 #endif
-};
+// Those that nobody else has locked; and, without locks, those that there are.
+const Statement kLockFreeAccounts{"lock_free_accounts", TXN_SELECT_ACCOUNTS " FOR NO KEY UPDATE SKIP LOCKED"};
+#undef TXN_SELECT_ACCOUNTS
+const Statement kFindAccounts{
+    "find_accounts",
+    "SELECT account_number FROM accounts WHERE account_number = ANY($1::bigint[]) ORDER BY account_number"};
 
 // clock_timestamp(), not now(): now() is when the transaction began, before it waited for its locks, so that a later
 // row of an account could carry an earlier time.
-const Statement kReadClock{"read_clock", "SELECT clock_timestamp()"};
-const Statement kReserveIds{"reserve_ids", "SELECT nextval('transaction_id_blocks')"};
+const Statement kReadClock{"read_clock",
+                           "SELECT clock_timestamp(), current_setting('transactions_service.session', true)"};
+// The newest row's id tells whether the sequence stands behind the log (after a copy of the tables alone, say). What
+// the snapshot shows was committed before this call of nextval, out of blocks that were handed out before, so a right
+// sequence is never taken for a wrong one.
+const Statement kReserveIds{
+    "reserve_ids", "SELECT nextval('transaction_id_blocks'), coalesce((SELECT max(id) FROM transaction_logs), 0)"};
+// The same in a transaction of its own, durable when it is answered: nextval alone writes nothing that a commit would
+// wait for. Durable here is enough; whoever takes over from this server ends the sessions that own its blocks.
+const Statement kReserveFirstIds{
+    "reserve_first_ids",
+    "SELECT nextval('transaction_id_blocks'), coalesce((SELECT max(id) FROM transaction_logs), 0), "
+    "set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'transactions-service', '')"};
 const Statement kReadLimits{"read_limits", "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits"};
 
 const Statement kUpdateBalances{"update_balances",
@@ -87,13 +106,30 @@ const Statement kRollback{"rollback", "ROLLBACK"};
 const Statement kEndBackend{"end_backend",
                             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                             "WHERE pid = $1::integer AND backend_start = $2::timestamptz"};
-const Statement kFindTransaction{"find_transaction", "SELECT 1 FROM transaction_logs WHERE id = $1::bigint"};
+// By all that the row says: an id may have been handed out again by a server that had crashed (db/id_blocks.h).
+#ifndef TXN_PLANTED_WEAK_MARKER  // a bug for the tests to find
+const Statement kFindTransaction{"find_transaction",
+                                 "SELECT 1 FROM transaction_logs WHERE id = $1::bigint AND account_number = $2::bigint "
+                                 "AND seq = $3::bigint AND created_at = $4::timestamptz AND amount = $5::numeric "
+                                 "AND balance_after = $6::numeric"};
+#else
+const Statement kFindTransaction{"find_transaction",
+                                 "SELECT 1 FROM transaction_logs WHERE id = $1::bigint AND ($2::bigint, $3::bigint, "
+                                 "$4::timestamptz, $5::numeric, $6::numeric) IS NOT NULL"};
+#endif
 
-const Statement kConfirm{"confirm", "SELECT pg_logical_emit_message(true, 'transactions-service', '')"};
-// The body has the time and ids of this very decision in it, so an older answer under the key is not taken for it.
+// A commit for nothing, to wait for the standbys with; where there are none, nothing is written.
+const Statement kConfirm{"confirm",
+                         "SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN "
+                         "pg_logical_emit_message(true, 'transactions-service', '') END"};
+// The time is that of the batch that has kept it, so that an older answer under the key is not taken for it.
 const Statement kFindKey{"find_key",
                          "SELECT 1 FROM idempotency_keys WHERE caller_id = $1::bigint AND route = $2::text "
-                         "AND key = $3::text AND body = $4::text"};
+                         "AND key = $3::text AND body = $4::text AND created_at = $5::timestamptz"};
+// False: every commit would wait for a standby, and none is there. Who they are only a monitor may see.
+const Statement kSeeStandbys{"see_standbys",
+                             "SELECT current_setting('synchronous_standby_names') = '' "
+                             "OR EXISTS (SELECT FROM pg_stat_get_wal_senders())"};
 
 const Statement kPing{"ping", "SELECT 1"};
 const Statement kSelectAccount{
@@ -208,10 +244,11 @@ ORDER BY f.account_number
 )sql"};
 
 std::span<const Statement* const> lane_statements() {
-  static constexpr std::array kAll{&kBegin,           &kClaimKeys,  &kFindKeys,       &kLockAccounts,   &kReadClock,
-                                   &kReserveIds,      &kReadLimits, &kUpdateBalances, &kUpdateAccounts, &kUpdatePins,
-                                   &kInsertLogs,      &kInsertKeys, &kCommit,         &kRollback,       &kEndBackend,
-                                   &kFindTransaction, &kConfirm,    &kFindKey};
+  static constexpr std::array kAll{
+      &kBegin,      &kClaimKeys,        &kFindKeys,    &kLockAccounts,   &kLockFreeAccounts, &kFindAccounts,
+      &kReadClock,  &kReserveIds,       &kReadLimits,  &kUpdateBalances, &kUpdateAccounts,   &kUpdatePins,
+      &kInsertLogs, &kInsertKeys,       &kCommit,      &kRollback,       &kEndBackend,       &kFindTransaction,
+      &kConfirm,    &kReserveFirstIds,  &kFindKey,     &kSeeStandbys};
   return kAll;
 }
 

@@ -17,9 +17,12 @@ namespace sql {
 extern const Statement kBegin;
 extern const Statement kClaimKeys;  // $1 bigint[] caller, $2 text[] route, $3 text[] key, as the next
 extern const Statement kFindKeys;
-extern const Statement kLockAccounts;    // $1 bigint[]
+extern const Statement kLockAccounts;      // $1 bigint[]
+extern const Statement kLockFreeAccounts;  // $1 bigint[]: the same, without those that somebody has locked
+extern const Statement kFindAccounts;      // $1 bigint[]: which exist
 extern const Statement kReadClock;       // after the locks: one clock for every replica
-extern const Statement kReserveIds;      // next block of transaction ids
+extern const Statement kReserveIds;      // next block of transaction ids, and the newest row's id
+extern const Statement kReserveFirstIds;
 extern const Statement kReadLimits;      // transfer_limits
 extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $3 bigint[] log_seq
 extern const Statement kUpdateAccounts;  // the same, and $4 date[], $5 numeric[], $6 int[]: usage
@@ -30,8 +33,9 @@ extern const Statement kCommit;
 extern const Statement kRollback;
 extern const Statement kEndBackend;       // $1 int, $2 timestamptz: is the backend of then still there? end it
 extern const Statement kConfirm;          // a commit for nothing, to wait for the standbys with
-extern const Statement kFindKey;          // $1 bigint, $2 text, $3 text, $4 text: caller, route, key, body
-extern const Statement kFindTransaction;  // $1 bigint: id of a log row
+extern const Statement kFindKey;          // caller, route, key, body, time: $1 bigint, $2, $3, $4 text, $5 timestamptz
+extern const Statement kFindTransaction;  // id, account, seq, time, amount, balance: $1 to $3 bigint, …, $5, $6 numeric
+extern const Statement kSeeStandbys;
 
 // Readers (db/reader.cc).
 extern const Statement kPing;

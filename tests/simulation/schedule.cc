@@ -144,6 +144,7 @@ class Schedule {
   void check_unanswered(const Attempt& attempt);
   void check_replay(const Attempt& attempt);
   void check_refusal(const Attempt& attempt);
+  void check_unavailable(const Attempt& attempt);
   bool is_founded(const Attempt& attempt);
   void audit();
   void audit_account(const Row& row);
@@ -171,13 +172,15 @@ class Schedule {
   int leave_share_ = 0;
   int wrong_pin_share_ = 100;
   int64_t hot_account_ = 1;
+  bool has_tight_bounds_ = false;  // queues that refuse, deadlines that pass
+  bool has_faults_ = false;  // but for locked rows and steps of the clock
   int next_wish_ = 0;
 };
 
 Schedule::Schedule(World& world, Database& database, Break broken)
     : world_(world), database_(database), random_(world.random), books_(world) {
   const auto replicas = static_cast<int>(random_.between(1, 3));
-  database_.reset(broken, replicas);
+  database_.reset(broken, replicas, random_.chance(150));
   choose_faults();
   make_accounts();
   key_share_ = static_cast<int>(random_.below(3)) * 300;
@@ -189,12 +192,14 @@ Schedule::Schedule(World& world, Database& database, Break broken)
   for (int replica = 0; replica < replicas; ++replica) {
     LedgerOptions options;
     options.lanes = static_cast<int>(random_.between(1, 3));
-    options.queue_max = random_.chance(200) ? static_cast<size_t>(random_.between(1, 4)) : 4096;
+    const bool is_tight = random_.chance(400);
+    has_tight_bounds_ = has_tight_bounds_ || is_tight;
+    options.queue_max = is_tight && random_.chance(500) ? static_cast<size_t>(random_.between(1, 4)) : 4096;
     options.batch_max = random_.chance(400) ? static_cast<size_t>(random_.between(1, 4)) : 256;
     if (random_.chance(850)) options.in_doubt_ns = random_.between(50, 1000) * kMilli;
-    if (random_.chance(200)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
+    if (is_tight && random_.chance(500)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
     if (random_.chance(300)) options.turn_wait_ns = random_.between(0, 100) * kMilli;
-    if (random_.chance(200)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
+    if (is_tight && random_.chance(500)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
     ledgers_.push_back(std::make_unique<Ledger>(world_.loop, books_, world_.in_flight[static_cast<size_t>(replica)],
                                                 options, [this, replica](std::function<void()> on_lost) {
                                                   return std::make_unique<SimulatedLaneStore>(
@@ -223,7 +228,15 @@ void Schedule::choose_faults() {
     choose(plan.replica_freezes, 300);
     choose(plan.kills, 900);
     choose(plan.idle_losses, 900);
+    if (random_.chance(200)) plan.commit_errors = static_cast<int>(random_.between(1, 60));
+    if (random_.chance(200)) plan.spoilt = static_cast<int>(random_.between(1, 900));
+    if (random_.chance(150)) plan.row_changes = static_cast<int>(random_.between(1, 900));
+    choose(plan.standby_stalls, 900);
+    choose(plan.promotions, 1000);
+    if (random_.chance(100)) plan.poolers = 1000;
+    has_faults_ = true;
   }
+  if (random_.chance(200)) plan.row_locks = static_cast<int>(random_.between(1, 1000));
   choose(plan.clock_steps, 500);
   database_.set_faults(plan);
 }
@@ -409,6 +422,8 @@ void Schedule::end_attempt(Attempt& attempt, const Outcome& outcome) {
       check_unanswered(attempt);
       break;
     case OutcomeCode::kUnavailable:
+      check_unavailable(attempt);
+      break;
     case OutcomeCode::kOutcomeUnknown:
       break;
     default:
@@ -435,6 +450,8 @@ void Schedule::check_success(const Attempt& attempt) {
       entry->balance_after != outcome.new_balance || entry->created_us != outcome.transacted_at_us ||
       entry->type != operation.type)
     return world_.violate(concat("attempt ", attempt.number, " was told something else than what is committed"));
+  if (!database_.is_confirmed(attempt.number))
+    return world_.violate(concat("attempt ", attempt.number, " was told success, and a failover would lose it"));
   if (database_.is_heard_unconfirmed(attempt.number))
     return world_.violate(concat("attempt ", attempt.number, " was told success though the standbys may not have it"));
   if (entry->is_unconfirmed) ++world_.counts.unconfirmed_found;
@@ -471,6 +488,8 @@ void Schedule::check_replay(const Attempt& attempt) {
   if (!key.is_stored || key.fingerprint != attempt.idempotent.fingerprint ||
       key.answer.body != attempt.idempotent.answer.body || key.answer.status != attempt.idempotent.answer.status)
     return world_.violate(concat("attempt ", attempt.number, ": a repeat that is not what was kept"));
+  if (!database_.is_key_confirmed(attempt.wish.key))
+    return world_.violate(concat("attempt ", attempt.number, ": a repeat of what a failover would lose"));
   if (key.attempt == attempt.number)
     world_.violate(concat("attempt ", attempt.number, " is told that it repeats itself"));
 }
@@ -481,9 +500,22 @@ void Schedule::check_refusal(const Attempt& attempt) {
   const bool may_be_known = std::ranges::any_of(
       attempts_, [](const Attempt& other) { return other.outcome.code == OutcomeCode::kOutcomeUnknown; });
   ++world_.counts.unfounded_refusals;
-  if (!may_be_known)
+  // Or on what a failover has lost since.
+  if (!may_be_known && !database_.has_promoted())
     world_.violate(
         concat("attempt ", attempt.number, " was told \"", name_of(attempt.outcome.code), "\" and there is no reason"));
+}
+
+// Where nothing else goes wrong, a row that an operator has locked costs nobody but who needs it.
+void Schedule::check_unavailable(const Attempt& attempt) {
+  if (has_faults_ || attempt.wish.is_poison || attempt.has_left || has_tight_bounds_) return;
+  bool was_locked = false;
+  for_each_account(attempt.wish.operation, [&](int64_t number) {
+    was_locked = was_locked || (number <= static_cast<int64_t>(database_.rows().size()) &&
+                                database_.rows()[static_cast<size_t>(number - 1)].was_locked);
+  });
+  if (!was_locked)
+    world_.violate(concat("attempt ", attempt.number, " was turned away though nobody had locked its accounts"));
 }
 
 // Whether the books gave that reason at some moment while the client waited. Balances are followed exactly; limits are
@@ -517,7 +549,7 @@ bool Schedule::is_founded(const Attempt& attempt) {
     case OutcomeCode::kForbidden:
       return operation.caller_role != Role::kTeller && row.state.owner_id != operation.caller_id;
     case OutcomeCode::kAccountNotActive:
-      return !row.state.is_active;
+      return !row.state.is_active || row.was_toggled;
     case OutcomeCode::kInvalidPin:
       // One that was guessed has been counted.
       return row.state.pin_hash.has_value() && operation.pin != "1234" &&

@@ -42,6 +42,18 @@ enum class Injected : uint8_t {
   kSameKeyAgain,
   kWrongPin,
   kPinLocked,
+  kSequenceFellBack,
+  kErrorBehindCommit,
+  kSpoiltSession,
+  kRowLocked,
+  kRowChanged,
+  kStandbyStalled,
+  kPromoted,
+  kOldPrimaryBack,
+  kOlderRefused,
+  kPooled,
+  kSessionSwapped,
+  kForeignNoticed,
   kCount,
 };
 inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCount)> kInjectedNames{
@@ -67,6 +79,18 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCou
     "a key used again, for the same or another request",
     "a wrong PIN counted",
     "of these: the third in a row",
+    "a sequence fell back to its last durable value at a crash",
+    "an error, or the connection's end, behind COMMIT's own result",
+    "a session spoilt for all that follows (25006, 26000, 0A000)",
+    "a row locked by an operator",
+    "a row changed by an operator",
+    "the standby stalled",
+    "the standby promoted, with or without the last commits",
+    "the old primary came back as it was",
+    "of these: a connection to it refused",
+    "a transaction pooler between lanes and database",
+    "of these: a transaction in another lane's session",
+    "of these: noticed by the lane",
 };
 
 struct Counts {
