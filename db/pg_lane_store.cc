@@ -62,7 +62,7 @@ PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& cou
 Task<Result<void>> PgLaneStore::open() {
   co_await connection_.close();
   in_transaction_ = false;
-  auto opened = co_await connector_.open(loop_, sql::lane_statements());
+  auto opened = co_await connector_.open(loop_, ConnectionPurpose::kLane, sql::lane_statements());
   if (!opened) co_return std::unexpected(opened.error());
   connection_.adopt(std::move(*opened));
   co_return Result<void>();
