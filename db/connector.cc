@@ -2,10 +2,13 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 
 #include "core/check.h"
 
@@ -39,10 +42,37 @@ constexpr const char* kSessionSettings =
     "set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false), "
     "set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), "
     "set_config('TimeZone', 'UTC', false), set_config('client_encoding', 'UTF8', false), "
-    "set_config('client_min_messages', 'warning', false)";
+    "set_config('client_min_messages', 'warning', false), set_config('transactions_service.session', $2, false)";
 
+// The timeline is the first eight hexadecimal digits of the name of the segment that is being written.
 constexpr const char* kWhoAmI =
-    "SELECT pg_backend_pid(), backend_start, pg_is_in_recovery() FROM pg_stat_get_activity(pg_backend_pid())";
+    "SELECT pg_backend_pid(), backend_start, pg_is_in_recovery(), "
+    "CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END "
+    "FROM pg_stat_get_activity(pg_backend_pid())";
+
+// For how long a lane counts as waiting after an attempt that failed: longer than its pause before the next.
+constexpr int64_t kLaneRetriesWithinNs = 3 * kNanosPerSecond;
+
+std::string random_token() {
+  std::array<uint8_t, 16> bytes;
+  // Of up to 256 bytes getrandom() gives all or, before the kernel has gathered its first entropy, waits.
+  CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()), "the kernel has random bytes");
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string token;
+  for (const uint8_t byte : bytes) {
+    token += kDigits[byte >> 4];
+    token += kDigits[byte & 15];
+  }
+  return token;
+}
+
+// 0 for what is no name of a segment.
+uint32_t timeline_of(std::string_view segment) {
+  uint32_t timeline = 0;
+  const std::string_view digits = segment.substr(0, 8);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), timeline, 16);
+  return error == std::errc() && digits.size() == 8 && end == digits.data() + digits.size() ? timeline : 0;
+}
 
 }  // namespace
 
@@ -87,7 +117,35 @@ Result<PgResult> Connector::next_result(PGconn* connection, int64_t deadline_ns)
   }
 }
 
-Result<OpenedConnection> Connector::connect(std::span<const Statement* const> statements) const {
+int Connector::lanes_waiting() const {
+  return lanes_opening_.load() + (now_ns() < lanes_unserved_until_ns_.load() ? lanes_unserved_.load() : 0);
+}
+
+// Which lane asks is not known, so one that lost its connection may be taken for one that was refused before. That one
+// is counted again when it is refused again.
+void Connector::note_lane_asks() {
+  lanes_opening_.fetch_add(1);
+  int unserved = lanes_unserved_.load();
+  while (unserved > 0 && !lanes_unserved_.compare_exchange_weak(unserved, unserved - 1)) {
+  }
+}
+
+void Connector::note_lane_answered(bool has_connection) {
+  if (!has_connection) {
+    lanes_unserved_until_ns_.store(now_ns() + kLaneRetriesWithinNs);
+    lanes_unserved_.fetch_add(1);
+  }
+  lanes_opening_.fetch_sub(1);
+}
+
+Result<OpenedConnection> Connector::connect(ConnectionPurpose purpose, std::span<const Statement* const> statements) {
+  auto opened = connect_session(statements);
+  if (opened && opened->timeline > newest_timeline_.load()) newest_timeline_.store(opened->timeline);
+  if (purpose == ConnectionPurpose::kLane) note_lane_answered(opened.has_value());
+  return opened;
+}
+
+Result<OpenedConnection> Connector::connect_session(std::span<const Statement* const> statements) const {
   const int64_t deadline_ns = now_ns() + options_.connect_timeout_ns;
   // dbname may itself be a conninfo string; what stands in it wins over what stands before it, so these are defaults.
   // A dead peer is noticed in seconds, not in the kernel's quarter of an hour.
@@ -96,7 +154,8 @@ Result<OpenedConnection> Connector::connect(std::span<const Statement* const> st
       "keepalives_count",          "tcp_user_timeout", "dbname",          nullptr};
   const char* const values[] = {"transactions-service",    "disable", "10", "5", "3", "15000",
                                 options_.conninfo.c_str(), nullptr};
-  OpenedConnection opened{PgHandle(PQconnectStartParams(keywords, values, 1)), 0, 0};
+  OpenedConnection opened{.handle = PgHandle(PQconnectStartParams(keywords, values, 1)),
+                          .session_token = random_token()};
   PGconn* connection = opened.handle.get();
   if (connection == nullptr) return fail(ErrorKind::kSystem, "out of memory");
   PQsetNoticeReceiver(connection, ignore_notice, nullptr);
@@ -120,8 +179,8 @@ Result<OpenedConnection> Connector::connect(std::span<const Statement* const> st
 Result<void> Connector::prepare_session(PGconn* connection, std::span<const Statement* const> statements,
                                         int64_t deadline_ns, OpenedConnection& opened) const {
   const std::string timeout = std::to_string(options_.statement_timeout_ms);
-  const char* const timeout_value[] = {timeout.c_str()};
-  bool sent = PQsendQueryParams(connection, kSessionSettings, 1, nullptr, timeout_value, nullptr, nullptr, 1) == 1 &&
+  const char* const settings[] = {timeout.c_str(), opened.session_token.c_str()};
+  bool sent = PQsendQueryParams(connection, kSessionSettings, 2, nullptr, settings, nullptr, nullptr, 1) == 1 &&
               PQsendQueryParams(connection, kWhoAmI, 0, nullptr, nullptr, nullptr, nullptr, 1) == 1;
   for (const Statement* statement : statements)
     sent = sent && PQsendPrepare(connection, statement->name, statement->sql, 0, nullptr) == 1;
@@ -143,6 +202,7 @@ Result<void> Connector::prepare_session(PGconn* connection, std::span<const Stat
       opened.backend_pid = result->int4(0, 0);
       opened.backend_start_us = result->timestamptz(0, 1);
       in_recovery = result->boolean(0, 2);
+      if (!result->is_null(0, 3)) opened.timeline = timeline_of(result->bytes(0, 3));
     }
   }
   if (in_recovery) return fail(ErrorKind::kUnavailable, "the database is a standby that takes no writes");

@@ -22,6 +22,8 @@ void PgConnection::adopt(OpenedConnection opened) {
   handle_ = std::move(opened.handle);
   backend_pid_ = opened.backend_pid;
   backend_start_us_ = opened.backend_start_us;
+  session_token_ = std::move(opened.session_token);
+  timeline_ = opened.timeline;
   lost_ = false;
   closing_ = false;
   ++counters_.connects;

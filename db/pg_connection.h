@@ -59,6 +59,9 @@ class PgConnection {
   bool is_open() const { return handle_ != nullptr && !lost_; }
   int32_t backend_pid() const { return backend_pid_; }
   int64_t backend_start_us() const { return backend_start_us_; }
+  // As OpenedConnection has them.
+  const std::string& session_token() const { return session_token_; }
+  uint32_t timeline() const { return timeline_; }
 
   // Adds an execution to the exchange being built. `parameters` is used up during the call.
   void push(const Statement& statement, PgParameters& parameters);
@@ -140,6 +143,8 @@ class PgConnection {
   PgHandle handle_;
   int32_t backend_pid_ = 0;
   int64_t backend_start_us_ = 0;
+  std::string session_token_;
+  uint32_t timeline_ = 0;
   bool lost_ = false;
   bool closing_ = false;
 

@@ -59,7 +59,7 @@ class ReadConnection final : private PgConnection::Owner {
     int64_t pause_ns = kReconnectFirstNs;
     while (!reader_.stopping_) {
       co_await connection_.close();
-      auto opened = co_await reader_.connector_.open(loop_, sql::reader_statements());
+      auto opened = co_await reader_.connector_.open(loop_, ConnectionPurpose::kReader, sql::reader_statements());
       if (opened) {
         connection_.adopt(std::move(*opened));
         away_ = false;

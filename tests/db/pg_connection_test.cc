@@ -62,7 +62,7 @@ class PgConnectionTest : public testing::Test, protected PgConnection::Owner {
 
   static Task<void> run(Connector& connector, Loop& loop, PgConnection& connection,
                         const std::function<Task<void>(PgConnection&)>& body) {
-    auto opened = co_await connector.open(loop, statements());
+    auto opened = co_await connector.open(loop, ConnectionPurpose::kLane, statements());
     EXPECT_TRUE(opened.has_value()) << opened.error().message;
     if (opened) {
       connection.adopt(std::move(*opened));
@@ -241,7 +241,7 @@ TEST_F(PgConnectionTest, ADatabaseThatIsNotThereIsAnErrorInWords) {
   Scope scope;
   std::string message;
   scope.spawn([](Connector& from, Loop& on, std::string& out) -> Task<void> {
-    const auto opened = co_await from.open(on, statements());
+    const auto opened = co_await from.open(on, ConnectionPurpose::kLane, statements());
     EXPECT_FALSE(opened.has_value());
     if (!opened) out = opened.error().message;
     on.stop();
