@@ -3,8 +3,8 @@
 namespace txn {
 namespace {
 
-// Proofs are looked for so often, asked for when the last one is that old, and count for nothing when they are older than
-// what probes are promised: two seconds.
+// Proofs are looked for so often, asked for when the last one is that old, and count for nothing when they are older
+// than what probes are promised: two seconds.
 constexpr int64_t kLookEveryNs = 200 * kNanosPerMilli;
 constexpr int64_t kAskAfterNs = 600 * kNanosPerMilli;
 constexpr int64_t kProofGoodForNs = 1800 * kNanosPerMilli;

@@ -1,5 +1,5 @@
-// Whether money can move, and what is known of the accounts service, so that probes read a value and cannot become load.
-// A batch that commits shows it; while none does, a lane of each worker asks the database by an empty one.
+// Whether money can move, and what is known of the accounts service, so that probes read a value and cannot become
+// load. A batch that commits shows it; while none does, a lane of each worker asks the database by an empty one.
 #pragma once
 
 #include <atomic>

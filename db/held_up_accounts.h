@@ -31,7 +31,8 @@ class HeldUpAccounts {
 
   // An operation that is to be queued: waits here when one of its accounts is held up.
   Answer offer(PendingOperation& pending);
-  // `account_number`, one of the operation's, has been found locked: it is the first to be let out again. kWaits, kFull.
+  // `account_number`, one of the operation's, has been found locked: it is the first to be let out again. kWaits,
+  // kFull.
   Answer hold_up(PendingOperation& pending, int64_t account_number, int64_t now_ns);
   // Nobody outside holds the account: what has waited for it goes to the end of `out`, in order of arrival.
   void release(int64_t account_number, PendingList& out);

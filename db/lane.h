@@ -61,13 +61,13 @@ class Lane final {
   Task<bool> try_connect();
   void enter_accounts();
   Task<void> probe();
-  // `looks`: to see whether an account is free again, so without waiting for it.
-  Task<void> process(Batch batch, bool looks);
-  // `skips_locked`: what needs an account that somebody else has locked is held up, and no longer part of the batch.
-  Task<Attempt> attempt(Batch& batch, bool skips_locked);
+  Task<void> process(Batch batch, LockWait wait);
+  // LockWait::kNone: what needs an account that somebody else has locked is no longer part of the batch afterwards. It
+  // waits for an outsider in the ledger, and for another lane in contended_.
+  Task<Attempt> attempt(Batch& batch, LockWait wait);
   Task<Attempt> end_reading(Batch batch);
   Task<StoreStatus> claim(Batch batch);
-  void set_held_up_aside(Batch& batch);
+  void set_locked_aside(Batch& batch);
   Task<void> leave_foreign_session();
   Task<void> leave_superseded();
   Task<void> handle_failure(Batch batch);
@@ -95,6 +95,7 @@ class Lane final {
   // Scratch of the batch in flight; kept for their memory.
   std::vector<PendingOperation*> batch_;
   std::vector<AccountsInFlight::Slot> slots_;  // of the batch's accounts
+  std::vector<PendingOperation*> contended_;   // to be tried next, with patience
   std::vector<PendingOperation*> undecided_;   // those of an attempt that the claims have not answered
   std::vector<IdempotentRequest*> keys_;
   std::vector<Claim> claims_;

@@ -23,7 +23,8 @@ enum class StoreStatus {
   kOk,
   kFailed,       // the database refused a statement; the transaction must be rolled back
   kLost,         // no answer, or none in time: what was sent may or may not have been executed
-  kUnconfirmed,  // write(), confirm(), find(): committed here, but the synchronous standbys did not say that they have it
+  kUnconfirmed,  // write(), confirm(), find(): committed here, but the synchronous standbys did not say that they have
+                 // it
   kForeign,      // claim(), lock(): the transaction runs in another session than the one that was opened, because a
                  // transaction pooler is in between; to be rolled back, and the session to be refused
 };
@@ -46,11 +47,24 @@ struct Claim {
   StoredAnswer answer;
 };
 
+// How long lock() waits for rows that somebody else has locked.
+enum class LockWait : uint8_t {
+  kShort,  // longer than a batch of another lane takes, and shorter than anybody would call it a queue
+  kNone,   // at all: what is locked is told instead
+  kLong,   // as long as an operation may wait
+};
+
 struct LockRequest {
   std::span<const int64_t> account_numbers;  // ascending, each once
   bool wants_ids = false;
   bool wants_limits = false;
-  bool skips_locked = false;  // waits for nobody: what others have locked is told instead
+  LockWait wait = LockWait::kShort;
+};
+
+// An account that could not be locked.
+struct LockedAccount {
+  int64_t account_number = 0;
+  bool by_outsider = false;  // by a session that is no lane, of any replica
 };
 
 struct Locked {
@@ -59,7 +73,7 @@ struct Locked {
   int64_t id_block = 0;                // when asked for: ids id_block * kIdsPerBlock and on are ours, once this
                                        // transaction has committed
   TransferLimits limits{};             // when asked for
-  std::vector<int64_t> held_up;        // skips_locked: those that exist and that somebody else has locked
+  std::vector<LockedAccount> held_up;  // LockWait::kNone: those that exist and that somebody else has locked; ascending
 };
 inline constexpr int64_t kIdsPerBlock = 1024;
 
@@ -100,7 +114,7 @@ class LaneStore {
   // Begins the transaction and claims the keys, one result for each, in order. Never waits for another transaction.
   virtual Task<StoreStatus> claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) = 0;
   // Locks the accounts in ascending order; begins the transaction unless claim() has. kFailed with SQLSTATE 55P03:
-  // somebody has had one of them locked for longer than lanes wait.
+  // somebody has had one of them locked for longer than `wait`.
   virtual Task<StoreStatus> lock(const LockRequest& request, Locked& out) = 0;
   // Writes everything and commits. kOk: committed and durable. kFailed: not committed. kLost: in doubt.
   virtual Task<StoreStatus> write(const WriteRequest& request) = 0;

@@ -85,7 +85,7 @@ struct LedgerCounters {
   Counter sessions_refused;  // given up for what the database said in them, or for being somebody else's
   Counter superseded;        // connections given up because a newer primary had been seen
   Counter turns_awaited;     // times that a lane let another's batch on the same accounts go first
-  Counter pins_locked;    // by a third wrong one in a row
+  Counter pins_locked;       // by a third wrong one in a row
   Histogram<kBatchSizeBounds> batch_size;
   Histogram<kBatchTimeBounds> batch_ns;  // from taking it to its answers, retries of its halves included
 };
@@ -131,7 +131,8 @@ class Ledger final : private Flusher, private Timer {
   // The same for one that is refused then, which is counted. For turning requests away before anything is spent on
   // them: submit() looks by itself.
   bool sheds();
-  // When a lane last committed a batch, or found that it could: on the clock of the loop, 0 when there is no sign of it.
+  // When a lane last committed a batch, or found that it could: on the clock of the loop, 0 when there is no sign of
+  // it.
   int64_t proved_ns() const { return proved_ns_; }
   // An idle lane finds out; proved_ns() tells.
   void ask_for_proof();

@@ -80,10 +80,11 @@ Task<Result<void>> PgLaneStore::open(int64_t& id_block) {
   if (!opened) co_return std::unexpected(opened.error());
   connection_.adopt(std::move(*opened));
 
+  connection_.push(sql::kEnterLanes);
   connection_.push(sql::kReserveFirstIds);
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
   Result<int64_t> block = fail(ErrorKind::kUnavailable, connection_.error_text());
-  if (status == ExchangeStatus::kOk) block = read_id_block(connection_.result(0));
+  if (status == ExchangeStatus::kOk) block = read_id_block(connection_.result(1));
   if (!block) {
     co_await connection_.close();
     co_return std::unexpected(block.error());
@@ -164,9 +165,14 @@ Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
     connection_.push(sql::kBegin);
     ++next;
   }
+  if (request.wait == LockWait::kLong) {
+    connection_.push(sql::kWaitLonger);
+    ++next;
+  }
+  const bool waits = request.wait != LockWait::kNone;
   add_numbers(request.account_numbers);
-  connection_.push(request.skips_locked ? sql::kLockFreeAccounts : sql::kLockAccounts, parameters_);
-  if (request.skips_locked) connection_.push(sql::kFindAccounts, parameters_);
+  connection_.push(waits ? sql::kLockAccounts : sql::kLockFreeAccounts, parameters_);
+  if (!waits) connection_.push(sql::kFindAccounts, parameters_);
   connection_.push(sql::kReadClock);
   if (request.wants_ids) connection_.push(sql::kReserveIds);
   // Read each time, four rows, so that an operator's change of the table holds from the next batch on.
@@ -179,12 +185,12 @@ Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   out.accounts.clear();
   for (int row = 0; row < locked.rows(); ++row) out.accounts.push_back(read_account(locked, row));
   out.held_up.clear();
-  if (request.skips_locked) {
+  if (!waits) {
     const PgResult& existing = connection_.result(next++);
     for (int row = 0; row < existing.rows(); ++row) {
       const int64_t number = existing.int8(row, 0);
       if (!std::ranges::binary_search(out.accounts, number, {}, &AccountState::account_number))
-        out.held_up.push_back(number);
+        out.held_up.push_back({.account_number = number, .by_outsider = existing.boolean(row, 1)});
     }
   }
   const PgResult& clock = connection_.result(next++);

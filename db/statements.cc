@@ -27,21 +27,29 @@ const Statement kFindKeys{"find_keys",
 
 // Locks are taken in the order of account_number whatever the batch looks like: LockRows stands above the Sort in the
 // plan. NO KEY UPDATE, because the key never changes and readers of it need not wait.
-#define TXN_SELECT_ACCOUNTS                                                                             \
-  "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, "                 \
-  "usage_day, usage_amount, usage_count, pin_failures::integer, pin_locked_until "                      \
+#define TXN_SELECT_ACCOUNTS                                                             \
+  "SELECT account_number, owner_id, privilege, is_active, balance, log_seq, pin_hash, " \
+  "usage_day, usage_amount, usage_count, pin_failures::integer, pin_locked_until "      \
   "FROM accounts WHERE account_number = ANY($1::bigint[]) ORDER BY account_number"
 #ifndef TXN_PLANTED_SKIP_LOCK  // a bug for the chaos tests to find
 const Statement kLockAccounts{"lock_accounts", TXN_SELECT_ACCOUNTS " FOR NO KEY UPDATE"};
 #else
 const Statement kLockAccounts{"lock_accounts", TXN_SELECT_ACCOUNTS};
 #endif
-// Those that nobody else has locked; and, without locks, those that there are.
+// Those that nobody else has locked.
 const Statement kLockFreeAccounts{"lock_free_accounts", TXN_SELECT_ACCOUNTS " FOR NO KEY UPDATE SKIP LOCKED"};
 #undef TXN_SELECT_ACCOUNTS
+// Those that there are, and whether a session that is no lane has locked them: a row that is locked carries its
+// holder's transaction, and every lane holds the advisory lock of kEnterLanes.
 const Statement kFindAccounts{
     "find_accounts",
-    "SELECT account_number FROM accounts WHERE account_number = ANY($1::bigint[]) ORDER BY account_number"};
+    "SELECT a.account_number, EXISTS (SELECT FROM pg_locks h WHERE h.locktype = 'transactionid' AND h.granted "
+    "AND h.mode = 'ExclusiveLock' AND h.transactionid = a.xmax AND NOT EXISTS (SELECT FROM pg_locks l "
+    "WHERE l.locktype = 'advisory' AND l.pid = h.pid AND l.classid = 1954049644 AND l.objid = 0 AND l.objsubid = 2)) "
+    "FROM accounts a WHERE a.account_number = ANY($1::bigint[]) ORDER BY a.account_number"};
+// Held as long as the session lives. The first number is "txnl" in ASCII: any will do that others do not use.
+const Statement kEnterLanes{"enter_lanes", "SELECT pg_advisory_lock_shared(1954049644, 0)"};
+const Statement kWaitLonger{"wait_longer", "SET LOCAL lock_timeout = '5s'"};
 
 // clock_timestamp(), not now(): now() is when the transaction began, before it waited for its locks, so that a later
 // row of an account could carry an earlier time.
@@ -245,10 +253,10 @@ ORDER BY f.account_number
 
 std::span<const Statement* const> lane_statements() {
   static constexpr std::array kAll{
-      &kBegin,      &kClaimKeys,        &kFindKeys,    &kLockAccounts,   &kLockFreeAccounts, &kFindAccounts,
-      &kReadClock,  &kReserveIds,       &kReadLimits,  &kUpdateBalances, &kUpdateAccounts,   &kUpdatePins,
-      &kInsertLogs, &kInsertKeys,       &kCommit,      &kRollback,       &kEndBackend,       &kFindTransaction,
-      &kConfirm,    &kReserveFirstIds,  &kFindKey,     &kSeeStandbys};
+      &kBegin,      &kClaimKeys,       &kFindKeys,   &kLockAccounts,   &kLockFreeAccounts, &kFindAccounts,
+      &kReadClock,  &kReserveIds,      &kReadLimits, &kUpdateBalances, &kUpdateAccounts,   &kUpdatePins,
+      &kInsertLogs, &kInsertKeys,      &kCommit,     &kRollback,       &kEndBackend,       &kFindTransaction,
+      &kConfirm,    &kReserveFirstIds, &kFindKey,    &kSeeStandbys,    &kEnterLanes,       &kWaitLonger};
   return kAll;
 }
 

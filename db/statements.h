@@ -19,9 +19,11 @@ extern const Statement kClaimKeys;  // $1 bigint[] caller, $2 text[] route, $3 t
 extern const Statement kFindKeys;
 extern const Statement kLockAccounts;      // $1 bigint[]
 extern const Statement kLockFreeAccounts;  // $1 bigint[]: the same, without those that somebody has locked
-extern const Statement kFindAccounts;      // $1 bigint[]: which exist
-extern const Statement kReadClock;       // after the locks: one clock for every replica
-extern const Statement kReserveIds;      // next block of transaction ids, and the newest row's id
+extern const Statement kFindAccounts;      // $1 bigint[]: which exist, and whether an outsider has them locked
+extern const Statement kEnterLanes;        // once a session: makes itself known as a lane's
+extern const Statement kWaitLonger;        // in a transaction: for the locks that follow
+extern const Statement kReadClock;         // after the locks: one clock for every replica
+extern const Statement kReserveIds;        // next block of transaction ids, and the newest row's id
 extern const Statement kReserveFirstIds;
 extern const Statement kReadLimits;      // transfer_limits
 extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $3 bigint[] log_seq

@@ -9,7 +9,8 @@
 namespace txn::simulation {
 namespace {
 
-constexpr int64_t kLockTimeoutNs = 500 * kMilli;
+constexpr int64_t kShortWaitNs = 200 * kMilli;
+constexpr int64_t kLongWaitNs = 5 * kSecond;
 constexpr int64_t kIdleInTransactionNs = 5 * kSecond;
 constexpr int64_t kCommandTimeoutNs = 7 * kSecond;  // the client's, as the next
 constexpr int64_t kQuestionTimeoutNs = 5 * kSecond;
@@ -104,7 +105,8 @@ bool Database::has_live_transaction() const {
 }
 
 bool Database::is_reachable(int replica) const {
-  return (primary().is_up || is_old_back_) && links_[static_cast<size_t>(replica)].cut_until_ns <= world_.clock.now_ns();
+  return (primary().is_up || is_old_back_) &&
+         links_[static_cast<size_t>(replica)].cut_until_ns <= world_.clock.now_ns();
 }
 
 // ---- What happens to the whole
@@ -131,8 +133,12 @@ void Database::plan_events(int64_t span_ns) {
   plan(plan_.row_changes, [&](int64_t at) { events.after<&Database::change_row>(at, *this, some_row()); });
   if (primary().is_synchronous) {
     plan(plan_.standby_stalls, [&](int64_t at) { events.after<&Database::stall_standby>(at, *this, 0); });
-    if (random.chance(plan_.promotions))
-      events.after<&Database::promote>(random.below(2 * span_ns) + random.below(2 * kSecond), *this, 0);
+    if (random.chance(plan_.promotions)) {
+      // Most often it has not heard from the primary for a while.
+      const int64_t at_ns = random.below(2 * span_ns) + (random.chance(500) ? random.below(2 * kSecond) : 0);
+      if (random.chance(700)) events.after<&Database::stall_standby>(at_ns - random.below(300) * kMilli, *this, 0);
+      events.after<&Database::promote>(at_ns, *this, 0);
+    }
   }
   if (random.chance(plan_.poolers)) events.after<&Database::begin_pooling>(random.below(span_ns), *this, 0);
 }
@@ -238,8 +244,9 @@ void Database::promote(uint64_t) {
       if (backends_[i]->server == old_index) die(*backends_[i], "the primary's end");
     }
   } else {
-    // Cut off from its standby for good; whoever still talks to it waits in vain.
+    // Cut off from its standby for good; whoever still talks to it waits in vain, until somebody ends it.
     old.stalled_until_ns = INT64_MAX;
+    world_.events.after<&Database::fence_old_primary>(random.between(1, 15) * kSecond, *this, 0);
   }
   next = {};
   next.timeline = old.timeline + 1;
@@ -249,15 +256,27 @@ void Database::promote(uint64_t) {
   next.standby = next.books.copy();
   next.is_up = false;
   primary_ = 1 - old_index;
-  world_.events.after<&Database::restart>(random.between(10, 3000) * kMilli, *this, static_cast<uint64_t>(primary_));
+  const int64_t away_ms = random.chance(500) ? random.between(1, 50) : random.between(50, 3000);
+  world_.events.after<&Database::restart>(away_ms * kMilli, *this, static_cast<uint64_t>(primary_));
   world_.events.after<&Database::return_old_primary>(random.between(1, 8) * kSecond, *this, 0);
+}
+
+void Database::fence_old_primary(uint64_t) {
+  const int old_index = 1 - primary_;
+  if (is_old_back_) return;
+  world_.trace("the old primary is ended");
+  servers_[static_cast<size_t>(old_index)].is_up = false;
+  for (size_t i = 0; i < backend_count_; ++i) {
+    if (backends_[i]->server == old_index) die(*backends_[i], "the old primary's end");
+  }
 }
 
 // It was never told that it is not the primary any more, and asks no standby. Who has not seen the new one has no way
 // to know; so it comes when all have.
 void Database::return_old_primary(uint64_t) {
   const Server& now = primary();
-  if (!std::ranges::all_of(links_, [&](const ReplicaLink& link) { return link.newest_timeline == now.timeline; })) return;
+  if (!std::ranges::all_of(links_, [&](const ReplicaLink& link) { return link.newest_timeline == now.timeline; }))
+    return;
   world_.inject(Injected::kOldPrimaryBack);
   const int old_index = 1 - primary_;
   Server& old = servers_[static_cast<size_t>(old_index)];
@@ -387,6 +406,7 @@ void Database::swap_session(SimulatedLaneStore& client) {
       continue;
     world_.inject(Injected::kSessionSwapped);
     std::swap(mine.client, theirs.client);
+    std::swap(mine.id_blocks, theirs.id_blocks);  // which lanes know, not sessions
     client.swap_backend(*other);
     return;
   }
@@ -624,8 +644,9 @@ void Database::continue_lock(Backend& backend) {
     if (row == nullptr) continue;
     const auto index = static_cast<int>(row - books.rows.data());
     if (row->holder != backend.index && broken_ != Break::kNoRowLocks) {
-      if (row->holder != kNobody && request.skips_locked) {
-        reply.locked.held_up.push_back(row->state.account_number);
+      if (row->holder != kNobody && request.wait == LockWait::kNone) {
+        reply.locked.held_up.push_back(
+            {.account_number = row->state.account_number, .by_outsider = row->holder == kOperator});
         continue;
       }
       if (row->holder != kNobody) {
@@ -633,8 +654,8 @@ void Database::continue_lock(Backend& backend) {
         backend.waits_for = index;
         world_.trace("backend ", backend.index, " waits for account ", index + 1, " held by ", row->holder);
         if (is_deadlocked(backend)) world_.violate("lanes are deadlocked");
-        world_.events.after<&Database::time_out_lock>(kLockTimeoutNs, *this,
-                                                      pack(backend.index, ++backend.wait_number));
+        world_.events.after<&Database::time_out_lock>(request.wait == LockWait::kLong ? kLongWaitNs : kShortWaitNs,
+                                                      *this, pack(backend.index, ++backend.wait_number));
         return;
       }
       row->holder = backend.index;
@@ -922,8 +943,7 @@ void Database::execute_end_backend(Backend& backend) {
   backend.reply.flag = true;
   for (size_t i = 0; i < backend_count_; ++i) {
     Backend& old = *backends_[i];
-    if (!old.is_alive || old.server != backend.server || old.id.pid != target.pid ||
-        old.id.start_us != target.start_us)
+    if (!old.is_alive || old.server != backend.server || old.id.pid != target.pid || old.id.start_us != target.start_us)
       continue;
     if (broken_ == Break::kGoneTooEarly) break;
     backend.reply.flag = false;

@@ -113,11 +113,7 @@ struct Books {
   int64_t next_block = 1;
   int64_t durable_block = 1;  // what next_block falls back to when the server crashes
 
-  void give_row(Row& row);
-  Server& primary() { return servers_[static_cast<size_t>(primary_)]; }
-  const Server& primary() const { return servers_[static_cast<size_t>(primary_)]; }
-  Server& server_of(const Backend& backend) { return servers_[static_cast<size_t>(backend.server)]; }
-  Books& books_of(const Backend& backend) { return server_of(backend).books; }
+  Row* find_row(int64_t account_number);
   int committed_by(int attempt) const;
   // As another server has them: without locks and claims.
   Books copy() const;
@@ -154,7 +150,7 @@ struct Request {
   std::vector<int64_t> account_numbers;
   bool wants_ids = false;
   bool wants_limits = false;
-  bool skips_locked = false;
+  LockWait wait = LockWait::kShort;
   std::vector<int> keys;
   std::vector<AccountState> accounts;
   std::vector<AccountState> pins;  // only what is known of their PINs is written
@@ -198,10 +194,10 @@ struct Backend {
   const char* refuse_with = nullptr;  // SQLSTATE for the request in hand
   const char* spoilt_with = nullptr;  // for every request from now on
   bool waits_for_standby = false;
-  bool is_mute = false;               // the way back to its client is gone
-  std::vector<int> rows;              // locked
-  std::vector<int> keys;              // claimed
-  int waits_for = -1;                 // row
+  bool is_mute = false;   // the way back to its client is gone
+  std::vector<int> rows;  // locked
+  std::vector<int> keys;  // claimed
+  int waits_for = -1;     // row
   uint64_t wait_number = 0;
   size_t next_row = 0;  // of the lock request
   std::vector<int64_t> id_blocks;
@@ -280,6 +276,7 @@ class Database {
   void stall_standby(uint64_t);
   void end_stall(uint64_t server);
   void promote(uint64_t);
+  void fence_old_primary(uint64_t);
   void return_old_primary(uint64_t);
   void begin_pooling(uint64_t);
   void time_out_wait(uint64_t packed);

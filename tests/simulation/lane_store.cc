@@ -174,7 +174,7 @@ Task<StoreStatus> SimulatedLaneStore::lock(const LockRequest& wanted, Locked& ou
   request.account_numbers.assign(wanted.account_numbers.begin(), wanted.account_numbers.end());
   request.wants_ids = wanted.wants_ids;
   request.wants_limits = wanted.wants_limits;
-  request.skips_locked = wanted.skips_locked;
+  request.wait = wanted.wait;
   if (!std::ranges::is_sorted(request.account_numbers, std::less_equal<>()))
     world_.violate("a lane asks for locks out of order");
   const StoreStatus status = co_await Answer{*this};
