@@ -68,7 +68,7 @@ Task<void> Lane::run() {
     const int64_t begun_ns = loop_.clock().now_ns();
     enter_accounts();
     co_await process(batch_, looks ? LockWait::kNone : LockWait::kShort);
-    if (!contended_.empty()) {
+    while (!contended_.empty()) {
       batch_.swap(contended_);
       contended_.clear();
       co_await process(batch_, LockWait::kLong);
@@ -132,7 +132,7 @@ Task<void> Lane::process(Batch batch, LockWait wait) {
       answer_all(batch);
       break;
     case Attempt::kFailed:
-      co_await handle_failure(batch);
+      co_await handle_failure(batch, wait);
       break;
     case Attempt::kLocked:
       ledger_.give_back(batch);
@@ -158,7 +158,7 @@ Task<void> Lane::process(Batch batch, LockWait wait) {
   }
 }
 
-Task<void> Lane::handle_failure(Batch batch) {
+Task<void> Lane::handle_failure(Batch batch, LockWait wait) {
   ++ledger_.counters_.batches_failed;
   const std::string sqlstate = store_->error_sqlstate();
   LOG(kWarning, "db.lane", "The database refused a batch")
@@ -172,8 +172,8 @@ Task<void> Lane::handle_failure(Batch batch) {
   if (is_transient(sqlstate)) {
     ledger_.give_back(batch);
   } else if (is_about_data(sqlstate) && batch.size() > 1) {
-    co_await process(batch.subspan(0, batch.size() / 2), LockWait::kShort);
-    co_await process(batch.subspan(batch.size() / 2), LockWait::kShort);
+    co_await process(batch.subspan(0, batch.size() / 2), wait);
+    co_await process(batch.subspan(batch.size() / 2), wait);
   } else if (is_about_data(sqlstate)) {
     refuse_all(batch);
   } else if (is_about_resources(sqlstate)) {

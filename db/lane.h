@@ -70,7 +70,7 @@ class Lane final {
   void set_locked_aside(Batch& batch);
   Task<void> leave_foreign_session();
   Task<void> leave_superseded();
-  Task<void> handle_failure(Batch batch);
+  Task<void> handle_failure(Batch batch, LockWait wait);
   Task<void> resolve(Batch batch);
   static bool needs_claim(Batch batch);
   static bool is_settled(PendingOperation& pending, Claim& claim);

@@ -80,11 +80,13 @@ Task<Result<void>> PgLaneStore::open(int64_t& id_block) {
   if (!opened) co_return std::unexpected(opened.error());
   connection_.adopt(std::move(*opened));
 
+  connection_.push(sql::kBegin);
   connection_.push(sql::kEnterLanes);
   connection_.push(sql::kReserveFirstIds);
+  connection_.push(sql::kCommit);
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
   Result<int64_t> block = fail(ErrorKind::kUnavailable, connection_.error_text());
-  if (status == ExchangeStatus::kOk) block = read_id_block(connection_.result(1));
+  if (status == ExchangeStatus::kOk) block = read_id_block(connection_.result(2));
   if (!block) {
     co_await connection_.close();
     co_return std::unexpected(block.error());

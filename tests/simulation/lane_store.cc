@@ -80,6 +80,7 @@ void SimulatedLaneStore::report_foreign_session() {
 }
 
 Task<void> SimulatedLaneStore::close() {
+  world_.pin_events.clear();  // of a batch that a lane has decided and then given up with its connection
   is_open_ = false;
   if (backend_ >= 0) database_.disconnect(std::exchange(backend_, -1), world_.random.between(1, 20) * 100 * kMicro);
   co_return;
