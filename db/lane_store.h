@@ -86,7 +86,8 @@ class LaneStore {
   virtual Task<StoreStatus> claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) = 0;
   // Locks the accounts in ascending order; begins the transaction unless claim() has.
   virtual Task<StoreStatus> lock(const LockRequest& request, Locked& out) = 0;
-  // Writes everything and commits. kOk: committed and durable. kFailed: not committed. kLost: in doubt.
+  // Writes everything and commits. kOk: committed and durable, even if the connection is lost by now. kFailed: not
+  // committed. kLost: in doubt.
   virtual Task<StoreStatus> write(const WriteRequest& request) = 0;
   virtual Task<StoreStatus> rollback() = 0;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/concat.h"
 #include "db/connector.h"
 #include "db/statements.h"
 
@@ -166,15 +167,24 @@ Task<StoreStatus> PgLaneStore::write(const WriteRequest& request) {
   }
   connection_.push(sql::kCommit);
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
-  if (status == ExchangeStatus::kOk) {
-    // COMMIT of a failed transaction succeeds with the tag ROLLBACK.
-    CHECK(connection_.result(commit_index).command_tag() == "COMMIT", "a batch without errors commits");
+  // COMMIT's own answer decides. What comes behind it, an error (a time-out that fires after the commit) or the end of
+  // the connection, takes nothing back.
+  const PgResult& commit = connection_.result(commit_index);
+  if (!commit.ok()) co_return status_of(status);
+  if (commit.command_tag() == "COMMIT") {
     in_transaction_ = false;
     // With synchronous replication a wait that was cut short ends in a warning and a COMMIT all the same: "might not
-    // have been replicated to the standby". Nothing in a batch warns otherwise.
-    if (connection_.warned()) co_return StoreStatus::kUnconfirmed;
+    // have been replicated to the standby".
+    if (!connection_.doubts_standbys()) co_return StoreStatus::kOk;
+    connection_.set_error_text(connection_.doubt_text());
+    co_return StoreStatus::kUnconfirmed;
   }
-  co_return status_of(status);
+  connection_.set_error_text(concat("COMMIT was answered by ", commit.command_tag()));
+  if (commit.command_tag() == "ROLLBACK")
+    co_return status == ExchangeStatus::kLost ? StoreStatus::kLost : StoreStatus::kFailed;
+  // Somebody else's answer: nothing is known of ours, or will be on this connection.
+  co_await connection_.close();
+  co_return StoreStatus::kLost;
 }
 
 Task<StoreStatus> PgLaneStore::rollback() {
@@ -310,7 +320,10 @@ Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
   connection_.push(sql::kConfirm);
   const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
   found = status == ExchangeStatus::kOk && connection_.result(0).rows() == 1;
-  if (found && connection_.warned()) co_return StoreStatus::kUnconfirmed;
+  if (found && connection_.doubts_standbys()) {
+    connection_.set_error_text(connection_.doubt_text());
+    co_return StoreStatus::kUnconfirmed;
+  }
   co_return status_of(status);
 }
 
