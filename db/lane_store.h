@@ -116,7 +116,8 @@ class LaneStore {
   // Locks the accounts in ascending order; begins the transaction unless claim() has. kFailed with SQLSTATE 55P03:
   // somebody has had one of them locked for longer than `wait`.
   virtual Task<StoreStatus> lock(const LockRequest& request, Locked& out) = 0;
-  // Writes everything and commits. kOk: committed and durable. kFailed: not committed. kLost: in doubt.
+  // Writes everything and commits. kOk: committed and durable, even if the connection is lost by now. kFailed: not
+  // committed. kLost: in doubt.
   virtual Task<StoreStatus> write(const WriteRequest& request) = 0;
   virtual Task<StoreStatus> rollback() = 0;
   // Ends a transaction that has only read, and whose answers rest on what it has read. kOk: that is as durable as what

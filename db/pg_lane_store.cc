@@ -4,6 +4,7 @@
 
 #include "core/concat.h"
 #include "core/log.h"
+#include "db/commit_verdict.h"
 #include "db/connector.h"
 #include "db/statements.h"
 
@@ -237,15 +238,18 @@ Task<StoreStatus> PgLaneStore::write(const WriteRequest& request) {
   }
   connection_.push(sql::kCommit);
   const ExchangeStatus status = co_await connection_.sync(timeout_ns_);
-  if (status == ExchangeStatus::kOk) {
-    // COMMIT of a failed transaction succeeds with the tag ROLLBACK.
-    CHECK(connection_.result(commit_index).command_tag() == "COMMIT", "a batch without errors commits");
-    in_transaction_ = false;
-    // With synchronous replication a wait that was cut short ends in a warning and a COMMIT all the same: "might not
-    // have been replicated to the standby". Nothing in a batch warns otherwise.
-    if (connection_.warned()) co_return StoreStatus::kUnconfirmed;
+  const PgResult& commit = connection_.result(commit_index);
+  const std::string_view tag = commit.ok() ? commit.command_tag() : std::string_view();
+  if (!tag.empty() && tag != "COMMIT") connection_.set_error_text(concat("COMMIT was answered by ", tag));
+  if (!tag.empty() && tag != "COMMIT" && tag != "ROLLBACK") {
+    // Somebody else's answer: nothing is known of ours, or will be on this connection.
+    co_await connection_.close();
+    co_return StoreStatus::kLost;
   }
-  co_return status_of(status);
+  const StoreStatus verdict = commit_verdict(status, tag, connection_.doubts_standbys());
+  if (tag == "COMMIT") in_transaction_ = false;
+  if (verdict == StoreStatus::kUnconfirmed) connection_.set_error_text(connection_.doubt_text());
+  co_return verdict;
 }
 
 Task<StoreStatus> PgLaneStore::rollback() {
@@ -261,7 +265,10 @@ Task<StoreStatus> PgLaneStore::confirm() {
   connection_.push(sql::kConfirm);
   const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
   in_transaction_ = false;
-  if (status == ExchangeStatus::kOk && connection_.warned()) co_return StoreStatus::kUnconfirmed;
+  if (status == ExchangeStatus::kOk && connection_.doubts_standbys()) {
+    connection_.set_error_text(connection_.doubt_text());
+    co_return StoreStatus::kUnconfirmed;
+  }
   co_return status_of(status);
 }
 
@@ -416,7 +423,10 @@ Task<StoreStatus> PgLaneStore::find(const Marker& marker, bool& found) {
   connection_.push(sql::kConfirm);
   const ExchangeStatus status = co_await connection_.sync(kQuestionNs);
   found = status == ExchangeStatus::kOk && connection_.result(0).rows() == 1;
-  if (found && connection_.warned()) co_return StoreStatus::kUnconfirmed;
+  if (found && connection_.doubts_standbys()) {
+    connection_.set_error_text(connection_.doubt_text());
+    co_return StoreStatus::kUnconfirmed;
+  }
   co_return status_of(status);
 }
 

@@ -32,9 +32,7 @@ class PgLaneStore final : public LaneStore, private PgConnection::Owner {
   Task<StoreStatus> find(const Marker& marker, bool& found) override;
 
   const std::string& error_sqlstate() const override { return connection_.error_sqlstate(); }
-  const std::string& error_text() const override {
-    return connection_.warned() ? connection_.warning_text() : connection_.error_text();
-  }
+  const std::string& error_text() const override { return connection_.error_text(); }
 
  private:
   void on_idle_connection_lost() override { on_lost_(); }
