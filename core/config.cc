@@ -504,7 +504,8 @@ std::string origin_of(const Level& level, std::string_view name) {
 struct Given {
   std::string value;
   std::string origin;
-  bool is_exposed = false;  // the file it comes from can be read by all
+  std::string file;         // that it was read from; "" if none
+  bool is_exposed = false;  // the file can be read by all
 };
 
 // The value of `row` at one level, from the setting itself or the file its variant names. An unreadable file is an
@@ -521,7 +522,7 @@ std::expected<std::optional<Given>, Error> find_at_level(const Row& row, const L
   const std::string origin = origin_of(level, variant->info.name);
   auto content = read_secret_file(path->second);
   if (!content) return std::unexpected(invalid(origin + ": " + content.error().message));
-  return Given{std::move(*content), origin, is_readable_by_all(path->second)};
+  return Given{std::move(*content), origin, path->second, is_readable_by_all(path->second)};
 }
 
 void report_unknown_names(const Level& level, std::vector<Error>& errors) {
@@ -681,6 +682,7 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       given_names.insert(row.info.name);
       if ((*given)->is_exposed) settings.warnings.push_back(exposed((*given)->origin));
       if (!row.apply(settings, (*given)->value)) errors.push_back(invalid(explain(row, **given)));
+      if (row.info.name == "DATABASE_PASSWORD") settings.database_password_file = (*given)->file;
       break;
     }
   }
@@ -752,6 +754,16 @@ std::string database_conninfo(const Settings& settings) {
   append("fallback_application_name", kApplicationName);
   conninfo.pop_back();
   return conninfo;
+}
+
+Result<std::string> fresh_database_conninfo(const Settings& settings) {
+  if (settings.database_password_file.empty() || !settings.database_url.empty()) return database_conninfo(settings);
+  const auto password = read_secret_file(settings.database_password_file);
+  if (!password) return fail(password.error().kind, "DATABASE_PASSWORD_FILE: " + password.error().message);
+  Settings now = settings;
+  if (!apply_text<&Settings::database_password>(now, *password))
+    return fail(ErrorKind::kInvalidArgument, "DATABASE_PASSWORD_FILE: holds a NUL");
+  return database_conninfo(now);
 }
 
 std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text) {

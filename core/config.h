@@ -79,7 +79,8 @@ struct Settings {
   std::string database_host;
   uint16_t database_port = 5432;
   std::string database_user;
-  std::string database_password;  // secret
+  std::string database_password;       // secret
+  std::string database_password_file;  // where database_password was read from; "" if it was given as it is
   std::string database_name = "gdb_transactions";
   int database_pool_min = 10;  // whole process, as is the next
   int database_pool_max = 50;
@@ -178,6 +179,11 @@ std::vector<Error> validate_for_serve(const Settings& settings);
 // socket). Either way the connections call themselves "transactions-service" unless the URL or PGAPPNAME says
 // otherwise. Contains the password: not for logs.
 std::string database_conninfo(const Settings& settings);
+
+// The same with the password that DATABASE_PASSWORD_FILE holds now: passwords are rotated while the service runs.
+// Without such a file what database_conninfo() says. Fails with what is wrong with the file, without what is in it. Any
+// thread; reads a file, so not on a worker's.
+Result<std::string> fresh_database_conninfo(const Settings& settings);
 
 // The parsers of single values that are of use elsewhere. Nothing when the text is not of that shape.
 std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text);          // "20/hour"

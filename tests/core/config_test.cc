@@ -437,6 +437,41 @@ TEST(DatabaseConninfo, IsBuiltFromThePartsWithQuotes) {
             "fallback_application_name='transactions-service'");
 }
 
+TEST(DatabaseConninfo, TakesThePasswordThatIsInItsFileNow) {
+  const TemporaryFile file("first\n");
+  const auto write_file = [&file](std::string_view content) {
+    std::ofstream(file.path(), std::ios::binary | std::ios::trunc) << content;
+  };
+  const Settings settings = load_flags({{"DATABASE_PASSWORD_FILE", file.path()}});
+  EXPECT_EQ(fresh_database_conninfo(settings).value(), database_conninfo(settings));
+  write_file("it's 2nd\n");
+  EXPECT_THAT(fresh_database_conninfo(settings).value(), HasSubstr(R"(password='it\'s 2nd' )"));
+  EXPECT_THAT(database_conninfo(settings), HasSubstr("password='first'"));
+
+  // What is wrong with the file is an error of this attempt, without its content. The next attempt is another.
+  write_file(std::string_view("left\0right", 10));
+  const auto with_nul = fresh_database_conninfo(settings);
+  ASSERT_FALSE(with_nul.has_value());
+  EXPECT_EQ(with_nul.error().message, "DATABASE_PASSWORD_FILE: holds a NUL");
+  write_file("");
+  EXPECT_THAT(fresh_database_conninfo(settings).error().message, HasSubstr("is empty"));
+  std::filesystem::remove(file.path());
+  EXPECT_THAT(fresh_database_conninfo(settings).error().message, HasSubstr("No such file"));
+  write_file("third");
+  EXPECT_THAT(fresh_database_conninfo(settings).value(), HasSubstr("password='third'"));
+}
+
+TEST(DatabaseConninfo, ReadsNoFileThatHasNoSay) {
+  const TemporaryFile file("in the file");
+  const Settings direct =
+      load_settings({{{"DATABASE_PASSWORD", "direct"}}, {{"DATABASE_PASSWORD_FILE", file.path()}}, {}}).value();
+  EXPECT_EQ(fresh_database_conninfo(direct).value(), database_conninfo(direct));
+  const Settings url = load_flags({{"DATABASE_URL", "host=db"}, {"DATABASE_PASSWORD_FILE", file.path()}});
+  std::filesystem::remove(file.path());
+  EXPECT_EQ(fresh_database_conninfo(url).value(), database_conninfo(url));
+  EXPECT_EQ(fresh_database_conninfo(load_flags({})).value(), database_conninfo(load_flags({})));
+}
+
 TEST(DatabaseConninfo, TakesTheUrlAsItIs) {
   const auto of_url = [](const char* url) {
     return database_conninfo(load_flags({{"DATABASE_URL", url}, {"DATABASE_HOST", "ignored"}}));
