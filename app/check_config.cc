@@ -65,11 +65,7 @@ void check_log_dir(const std::string& log_dir, Findings& findings) {
 // The public keys of tokens, read as the service would.
 void check_token_keys(const Settings& settings, Findings& findings) {
   const bool has_file = !settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty();
-  if (!has_file) return;
-  if (settings.jwt_algorithm == JwtAlgorithm::kHs256) {
-    findings.warning("JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect, JWT_ALGORITHM is HS256");
-    return;
-  }
+  if (!has_file || settings.jwt_algorithm == JwtAlgorithm::kHs256) return;
   TokenKeySource source(settings);
   if (const auto loaded = source.load(); !loaded) return findings.error(loaded.error().message);
   const auto keys = source.make_keys();
@@ -105,11 +101,6 @@ void check_settings(const Settings& settings, Findings& findings) {
   if (serve_errors.empty()) findings.ok("keys: present and long enough");
   if (settings.pin_secret_key.empty() && !settings.jwt_secret_key.empty()) {
     findings.warning("PIN_SECRET_KEY: not set, derived from JWT_SECRET_KEY; a change of that key voids every PIN");
-  }
-  const bool has_parts =
-      !settings.database_host.empty() || !settings.database_user.empty() || !settings.database_password.empty();
-  if (!settings.database_url.empty() && has_parts) {
-    findings.warning("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
   }
   if (const auto& accounts = settings.account_service) {
     findings.ok(concat("ACCOUNT_SERVICE_URL: /health asks ", accounts->host, " port ", accounts->port, " for ",

@@ -68,11 +68,7 @@ bool schema_fits(const Settings& settings) {
   return true;
 }
 
-// A setting is never silently without effect.
 void warn_of_settings(const Settings& settings) {
-  if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
-      (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
-    LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
   for (const std::string& warning : settings.warnings)
     LOG(kWarning, "app.serve", "A setting is not wise").field("exception", warning);
 }
