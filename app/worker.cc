@@ -298,8 +298,9 @@ void Worker::run(std::promise<Result<void>> ready) {
   const LogChannel log_channel;
   auto ring = Ring::create({});
   if (!ring) {
-    ready.set_value(std::unexpected(ring.error()));
+    // In this order: whoever hears that this one has not started asks next whether it can be told to end.
     ended_.store(true);
+    ready.set_value(std::unexpected(ring.error()));
     return;
   }
   {
