@@ -262,9 +262,10 @@ int cmd_account_create(const Settings& settings, const AccountCreateOptions& opt
   const auto privilege = parse_privilege_option(options.privilege);
   if (!privilege) return fail_command(privilege.error(), kExitUsage);
   account.privilege = *privilege;
-  const auto balance = parse_money(options.balance);
-  if (!balance || *balance < Money()) {
-    print_error("--balance: must be an amount from 0.00 to 9999999999999.99 with at most two decimals");
+  const auto balance = parse_written_money(options.balance);
+  if (!balance) {
+    print_error(
+        concat("--balance: ", balance.error(), "; must be an amount from 0.00 to 9999999999999.99, like 250.00"));
     return kExitUsage;
   }
   account.balance = *balance;

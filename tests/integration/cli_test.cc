@@ -328,6 +328,9 @@ TEST_F(CliAccounts, ImportIsAllOrNothing) {
                           "703,1,PLATINUM,1.00,true,\n",    //
                           "703,1,GOLD,-1.00,true,\n",       //
                           "703,1,GOLD,1.001,true,\n",       //
+                          "703,1,GOLD,1.000,true,\n",       // one, or a thousand
+                          "703,1,GOLD,+1.00,true,\n",       //
+                          "703,1,GOLD,1.2E+11,true,\n",     //
                           "703,1,GOLD,1e14,true,\n",        //
                           "703,1,GOLD,,true,\n",            //
                           "703,1,GOLD,1.00,perhaps,\n",     //
