@@ -230,7 +230,9 @@ void print_error(const std::string& message) {
 int cmd_migrate(const Settings& settings, const MigrateOptions& options) {
   auto session = Session::connect(database_conninfo(settings));
   if (!session) return fail_command(session.error());
-  const auto report = migrate(*session);
+  MigratePatience patience;
+  patience.on_wait = [](const std::string& line) { print_error(line + "; trying again"); };
+  const auto report = migrate(*session, embedded_migrations(), patience);
   if (!report) return fail_command(report.error());
   for (const std::string& migration : report->applied) print("applied " + migration);
   if (!options.grant_to.empty()) {
