@@ -149,20 +149,18 @@ Result<void> check_server(Session& session, const Settings& settings, Findings& 
   constexpr int kOldestVersion = 14'00'00;
   const auto rows = session.exec(
       "SELECT current_setting('server_version'), current_setting('server_version_num'), "
-      "current_setting('server_encoding'), current_setting('max_connections')::int - "
+      "current_setting('max_connections')::int - "
       "current_setting('superuser_reserved_connections')::int, rolsuper FROM pg_roles WHERE rolname = current_user");
   if (!rows) return std::unexpected(rows.error());
   if (rows->size() == 0) return {};
   findings.ok(concat("database: reachable, PostgreSQL ", rows->text(0, 0)));
   if (rows->integer(0, 1) < kOldestVersion) findings.error("database: older than PostgreSQL 14");
-  if (rows->text(0, 2) != "UTF8") {
-    findings.error(concat("database: its encoding is ", rows->text(0, 2), ", descriptions need UTF8"));
-  }
-  if (settings.database_pool_max > rows->integer(0, 3)) {
+  if (const auto fits = check_encoding(session); !fits) findings.error("database: " + fits.error().message);
+  if (settings.database_pool_max > rows->integer(0, 2)) {
     findings.warning(concat("DATABASE_POOL_MAX: ", settings.database_pool_max, ", the server admits ",
-                            rows->integer(0, 3), " connections of all its clients"));
+                            rows->integer(0, 2), " connections of all its clients"));
   }
-  if (rows->boolean(0, 4)) findings.warning("database: the role is a superuser; the service needs a plain one");
+  if (rows->boolean(0, 3)) findings.warning("database: the role is a superuser; the service needs a plain one");
   return {};
 }
 

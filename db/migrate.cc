@@ -149,4 +149,15 @@ Result<void> check_schema_version(Session& session) {
   return {};
 }
 
+Result<void> check_encoding(Session& session) {
+  const auto rows = session.exec("SELECT current_setting('server_encoding')");
+  if (!rows) return std::unexpected(rows.error());
+  const std::string_view encoding = rows->text(0, 0);
+  if (encoding == "UTF8") return {};
+  return fail(ErrorKind::kInvalidArgument,
+              concat("the database's encoding is ", encoding,
+                     ", descriptions need UTF8: make another by CREATE DATABASE name ENCODING 'UTF8' "
+                     "TEMPLATE template0, and move the data there"));
+}
+
 }  // namespace txn
