@@ -65,11 +65,7 @@ void check_log_dir(const std::string& log_dir, Findings& findings) {
 // The public keys of tokens, read as the service would.
 void check_token_keys(const Settings& settings, Findings& findings) {
   const bool has_file = !settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty();
-  if (!has_file) return;
-  if (settings.jwt_algorithm == JwtAlgorithm::kHs256) {
-    findings.warning("JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect, JWT_ALGORITHM is HS256");
-    return;
-  }
+  if (!has_file || settings.jwt_algorithm == JwtAlgorithm::kHs256) return;
   TokenKeySource source(settings);
   if (const auto loaded = source.load(); !loaded) return findings.error(loaded.error().message);
   const auto keys = source.make_keys();
@@ -105,11 +101,6 @@ void check_settings(const Settings& settings, Findings& findings) {
   if (serve_errors.empty()) findings.ok("keys: present and long enough");
   if (settings.pin_secret_key.empty() && !settings.jwt_secret_key.empty()) {
     findings.warning("PIN_SECRET_KEY: not set, derived from JWT_SECRET_KEY; a change of that key voids every PIN");
-  }
-  const bool has_parts =
-      !settings.database_host.empty() || !settings.database_user.empty() || !settings.database_password.empty();
-  if (!settings.database_url.empty() && has_parts) {
-    findings.warning("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
   }
   if (const auto& accounts = settings.account_service) {
     findings.ok(concat("ACCOUNT_SERVICE_URL: /health asks ", accounts->host, " port ", accounts->port, " for ",
@@ -158,20 +149,18 @@ Result<void> check_server(Session& session, const Settings& settings, Findings& 
   constexpr int kOldestVersion = 14'00'00;
   const auto rows = session.exec(
       "SELECT current_setting('server_version'), current_setting('server_version_num'), "
-      "current_setting('server_encoding'), current_setting('max_connections')::int - "
+      "current_setting('max_connections')::int - "
       "current_setting('superuser_reserved_connections')::int, rolsuper FROM pg_roles WHERE rolname = current_user");
   if (!rows) return std::unexpected(rows.error());
   if (rows->size() == 0) return {};
   findings.ok(concat("database: reachable, PostgreSQL ", rows->text(0, 0)));
   if (rows->integer(0, 1) < kOldestVersion) findings.error("database: older than PostgreSQL 14");
-  if (rows->text(0, 2) != "UTF8") {
-    findings.error(concat("database: its encoding is ", rows->text(0, 2), ", descriptions need UTF8"));
-  }
-  if (settings.database_pool_max > rows->integer(0, 3)) {
+  if (const auto fits = check_encoding(session); !fits) findings.error("database: " + fits.error().message);
+  if (settings.database_pool_max > rows->integer(0, 2)) {
     findings.warning(concat("DATABASE_POOL_MAX: ", settings.database_pool_max, ", the server admits ",
-                            rows->integer(0, 3), " connections of all its clients"));
+                            rows->integer(0, 2), " connections of all its clients"));
   }
-  if (rows->boolean(0, 4)) findings.warning("database: the role is a superuser; the service needs a plain one");
+  if (rows->boolean(0, 3)) findings.warning("database: the role is a superuser; the service needs a plain one");
   return {};
 }
 

@@ -107,6 +107,7 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
                                    .route = type,
                                    .key = std::string(*key),
                                    .fingerprint = context.fingerprints.fingerprint(*operation),
+                                   .request_digest = context.fingerprints.digest(*operation),
                                    .request_id = std::string(exchange.request_id())};
   }
 

@@ -58,7 +58,7 @@ constexpr ProblemInfo kProblems[] = {
     {Problem::kRequestTimeout, 408, "REQUEST_TIMEOUT", "Request timeout", "The request did not arrive in time", "",
      false},
     {Problem::kIdempotencyConflict, 409, "IDEMPOTENCY_CONFLICT", "Idempotency conflict",
-     "A request with this Idempotency-Key is still being processed", "", false},
+     "A request with this Idempotency-Key is still being processed", "", true},
     {Problem::kContentTooLarge, 413, "CONTENT_TOO_LARGE", "Content too large", "The request body exceeds 65536 bytes",
      "", false},
     {Problem::kUnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type",
@@ -80,7 +80,7 @@ constexpr ProblemInfo kProblems[] = {
     {Problem::kServiceUnavailable, 503, "SERVICE_UNAVAILABLE", "Service unavailable",
      "The service is temporarily unavailable; the operation has not been applied", "", true},
     {Problem::kOutcomeUnknown, 504, "OUTCOME_UNKNOWN", "Outcome unknown",
-     "Whether the operation has been applied is not known; retry with the same Idempotency-Key", "", false},
+     "Whether the operation has been applied is not known; retry with the same Idempotency-Key", "", true},
     {Problem::kHttpVersionNotSupported, 505, "HTTP_VERSION_NOT_SUPPORTED", "HTTP version not supported",
      "Only HTTP/1.0 and HTTP/1.1 are supported", "", false},
 };

@@ -67,16 +67,16 @@ LedgerOptions ledger_options(const Settings& settings) {
           .queue_delay_max_ns = settings.ledger_queue_delay_max.count() * kNanosPerMilli};
 }
 
-// The pool's minimum is what the process keeps open: what the lanes leave of a worker's share reads.
+static_assert(kLedgerBatchMaxLimit <= kIdsPerBlock, "a lane reserves one block of ids a batch");
+
 ReaderOptions reader_options(const Settings& settings) {
-  const int share = std::clamp(settings.database_pool_min, settings.workers, settings.database_pool_max);
-  return {.connections = std::max(1, share / settings.workers - settings.ledger_lanes),
+  return {.connections = connection_share(settings.workers, settings.ledger_lanes, settings.database_pool_min).readers,
           .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
 }
 
 HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
   const Settings& settings = shared.settings;
-  return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers)),
+  return {.max_connections = static_cast<size_t>(settings.max_connections / settings.workers),
           .cors = cors.is_enabled() ? &cors : nullptr,
           .quota = &shared.connection_quota};
 }
@@ -298,8 +298,9 @@ void Worker::run(std::promise<Result<void>> ready) {
   const LogChannel log_channel;
   auto ring = Ring::create({});
   if (!ring) {
-    ready.set_value(std::unexpected(ring.error()));
+    // In this order: whoever hears that this one has not started asks next whether it can be told to end.
     ended_.store(true);
+    ready.set_value(std::unexpected(ring.error()));
     return;
   }
   {

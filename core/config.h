@@ -129,6 +129,25 @@ struct Settings {
   std::vector<std::string> warnings;  // what is not wrong and not wise, a line each; no secrets
 };
 
+// LEDGER_BATCH_MAX goes up to this: no batch is larger than a block of ids (db/lane_store.h).
+inline constexpr int kLedgerBatchMaxLimit = 1024;
+
+// Database connections of one worker.
+struct ConnectionShare {
+  int lanes = 1;
+  int readers = 1;
+  int total() const { return lanes + readers; }
+  friend bool operator==(const ConnectionShare&, const ConnectionShare&) = default;
+};
+
+// What each of `workers` (1 or more) opens. The lanes come first, and at least one connection reads; of what the
+// process keeps open, DATABASE_POOL_MIN, the lanes leave the rest to the readers. Settings out of load_settings() have
+// workers * total() <= DATABASE_POOL_MAX.
+ConnectionShare connection_share(int workers, int lanes, int pool_min);
+
+// How many workers a pool of `pool_max` serves, each with its lanes and one connection that reads; 0 if not one.
+int workers_served(int lanes, int pool_max);
+
 // One row of the table, for help texts and documentation.
 struct SettingInfo {
   std::string_view name;           // SERVICE_PORT
@@ -164,12 +183,16 @@ struct SettingSources {
   SettingValues environment;
   SettingValues file;
   std::string file_path;  // where `file` comes from; "" when it is no file
+  int cpus = 0;           // that there are workers for; 0: usable_cpus()
 };
 
 // Merges the sources by precedence, reads the files that *_FILE names (content minus one trailing newline; at the same
-// level the direct setting beats its *_FILE), parses and validates. All findings are reported, one Error each, naming
-// the setting, where it was given and what is allowed, and never a secret value. Unknown names in a source are
-// reported. Files with secrets that everybody on the machine may read are warned of. Blocking file reads.
+// level the direct setting beats its *_FILE), parses and validates, each setting and all of them together. All findings
+// are reported, one Error each, naming the setting, where it was given and what is allowed, and never a secret value.
+// Unknown names in a source are reported. The parts of a database's address are not looked at beside DATABASE_URL.
+// Where WORKERS is not given there are as many as CPUs, or fewer if other settings serve no more, which is a warning.
+// So is a file with secrets that everybody on the machine may read, and a setting that another leaves without effect.
+// Blocking file reads.
 std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& sources);
 
 // What `serve` asks for beyond well-formed settings: keys to check tokens with, and to hash PINs with. Empty: all well.

@@ -166,9 +166,9 @@ class ImportRows {
     if (!owner) report(kOwnerId, "an integer");
     const auto privilege = parse_privilege(field(kPrivilege));
     if (!privilege) report(kPrivilege, "PREMIUM, GOLD, SILVER or BASIC");
-    const auto balance = parse_money(field(kBalance));
-    if (!balance || *balance < Money()) {
-      report(kBalance, "an amount from 0.00 to 9999999999999.99 with at most two decimals");
+    const auto balance = parse_written_money(field(kBalance));
+    if (!balance) {
+      report(kBalance, concat("an amount from 0.00 to 9999999999999.99, like 250.00: it ", balance.error()));
     }
     const auto is_active = parse_boolean(field(kIsActive));
     if (!is_active) report(kIsActive, "true or false");

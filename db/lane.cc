@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "db/request_digest.h"
 
 namespace txn {
 namespace {
@@ -419,7 +420,8 @@ bool Lane::is_settled(PendingOperation& pending, Claim& claim) {
     case Claim::Kind::kUsed:
       break;
   }
-  if (claim.fingerprint == pending.idempotent->fingerprint) {
+  const IdempotentRequest& asked = *pending.idempotent;
+  if (is_same_request(claim.fingerprint, claim.request_digest, asked.fingerprint, asked.request_digest)) {
     pending.outcome = {.code = OutcomeCode::kReplayed};
     pending.idempotent->answer = std::move(claim.answer);
   } else {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,10 +41,11 @@ struct Claim {
   enum class Kind : uint8_t {
     kNew,       // nobody has used the key; it is ours until the transaction ends
     kInFlight,  // another transaction holds it
-    kUsed,      // answered before: `fingerprint` and `answer` say how
+    kUsed,      // answered before: `fingerprint`, `request_digest` and `answer` say how
   };
   Kind kind = Kind::kNew;
   Fingerprint fingerprint{};
+  std::optional<RequestDigest> request_digest;
   StoredAnswer answer;
 };
 

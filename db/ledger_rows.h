@@ -51,6 +51,8 @@ void for_each_account(const Operation& operation, Visit visit) {
 
 // Keyed hash of what a request asks for (app/idempotency.h).
 using Fingerprint = std::array<uint8_t, 32>;
+// The same for when the key has changed (db/request_digest.h).
+using RequestDigest = std::array<uint8_t, 32>;
 
 // An answer as it was given, to be given again byte for byte.
 struct StoredAnswer {
@@ -64,6 +66,7 @@ struct IdempotentRequest {
   OperationType route = OperationType::kDeposit;
   std::string key;  // 1 to 255 visible ASCII characters
   Fingerprint fingerprint{};
+  RequestDigest request_digest{};
   std::string request_id;  // errors carry it, and so do their repeats
   StoredAnswer answer;     // filled in when the operation has been decided, or found to have been
 };

@@ -149,6 +149,8 @@ Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, s
     const std::string_view fingerprint = used.bytes(row, 1);
     CHECK(fingerprint.size() == claim.fingerprint.size(), "the schema admits fingerprints of 32 bytes only");
     std::copy(fingerprint.begin(), fingerprint.end(), claim.fingerprint.begin());
+    if (!used.is_null(row, 4) && used.bytes(row, 4).size() == sizeof(RequestDigest))
+      std::ranges::copy(used.bytes(row, 4), claim.request_digest.emplace().begin());
     claim.answer.status = static_cast<int16_t>(used.int4(row, 2));
     claim.answer.body = used.bytes(row, 3);
   }
@@ -386,6 +388,10 @@ void PgLaneStore::push_answers(const WriteRequest& request) {
   for (const IdempotentRequest* key : request.answers) out.element_text(key->answer.body);
   out.end_array();
   out.add_timestamptz(request.now_us);
+  out.begin_array(PgType::kBytea, request.answers.size());
+  for (const IdempotentRequest* key : request.answers)
+    out.element_text({reinterpret_cast<const char*>(key->request_digest.data()), key->request_digest.size()});
+  out.end_array();
   connection_.push(sql::kInsertKeys, out);
 }
 

@@ -185,10 +185,11 @@ std::unexpected<Error> Session::connection_error(std::string_view what) const {
               concat(what, ": ", clean(PQerrorMessage(connection_.get()), password == nullptr ? "" : password)));
 }
 
-std::unexpected<Error> Session::statement_error(const PGresult* result) const {
+std::unexpected<Error> Session::statement_error(const PGresult* result) {
   const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   if (message == nullptr || state == nullptr) return connection_error("the database went away");
+  sqlstate_ = state;
   const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
   std::string line = clean(concat(message, " (SQLSTATE ", state, hint == nullptr ? ")" : "). ", hint ? hint : ""),
                            PQpass(connection_.get()) == nullptr ? "" : PQpass(connection_.get()));

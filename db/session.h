@@ -59,6 +59,9 @@ class Session {
   // Several statements separated by semicolons, without parameters.
   Result<void> run_script(const std::string& sql);
 
+  // Of the last statement that the server refused; "" when it has refused none.
+  const std::string& sqlstate() const { return sqlstate_; }
+
   // Runs `body` between `begin` and COMMIT. When body fails the transaction is rolled back and its error returned.
   Result<void> transaction(const std::function<Result<void>()>& body, const std::string& begin = "BEGIN");
 
@@ -69,9 +72,10 @@ class Session {
  private:
   explicit Session(PGconn* connection) : connection_(connection, &PQfinish) {}
   std::unexpected<Error> connection_error(std::string_view what) const;
-  std::unexpected<Error> statement_error(const PGresult* result) const;
+  std::unexpected<Error> statement_error(const PGresult* result);
 
   std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+  std::string sqlstate_;
 };
 
 }  // namespace txn

@@ -18,10 +18,10 @@ const Statement kClaimKeys{"claim_keys",
                            "WITH ORDINALITY AS k(caller_id, route, key, n) ORDER BY n"};
 // A statement of its own, after the claim: its snapshot shows what the holder before us has committed.
 const Statement kFindKeys{"find_keys",
-                          "SELECT k.n, i.fingerprint, i.status::integer, i.body "
+                          "SELECT k.n, i.fingerprint, i.status::integer, i.body, i.request_digest "
                           "FROM unnest($1::bigint[], $2::text[], $3::text[]) "
                           "WITH ORDINALITY AS k(caller_id, route, key, n) "
-                          "CROSS JOIN LATERAL (SELECT fingerprint, status, body FROM idempotency_keys "
+                          "CROSS JOIN LATERAL (SELECT fingerprint, status, body, request_digest FROM idempotency_keys "
                           "WHERE caller_id = k.caller_id AND route = k.route AND key = k.key "
                           "AND created_at > clock_timestamp() - interval '24 hours' LIMIT 1) i"};
 
@@ -103,12 +103,13 @@ const Statement kInsertLogs{
 // Only a row that has expired can be in the way.
 const Statement kInsertKeys{
     "insert_keys",
-    "INSERT INTO idempotency_keys (caller_id, route, key, fingerprint, status, body, created_at) "
-    "SELECT v.caller_id, v.route, v.key, v.fingerprint, v.status, v.body, $7::timestamptz "
-    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::text[]) "
-    "AS v(caller_id, route, key, fingerprint, status, body) "
+    "INSERT INTO idempotency_keys (caller_id, route, key, fingerprint, status, body, created_at, request_digest) "
+    "SELECT v.caller_id, v.route, v.key, v.fingerprint, v.status, v.body, $7::timestamptz, v.request_digest "
+    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::text[], $8::bytea[]) "
+    "AS v(caller_id, route, key, fingerprint, status, body, request_digest) "
     "ON CONFLICT (caller_id, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
-    "status = excluded.status, body = excluded.body, created_at = excluded.created_at"};
+    "status = excluded.status, body = excluded.body, created_at = excluded.created_at, "
+    "request_digest = excluded.request_digest"};
 
 const Statement kCommit{"commit", "COMMIT"};
 const Statement kRollback{"rollback", "ROLLBACK"};

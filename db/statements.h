@@ -30,7 +30,8 @@ extern const Statement kUpdateBalances;  // $1 bigint[], $2 numeric[] balance, $
 extern const Statement kUpdateAccounts;  // the same, and $4 date[], $5 numeric[], $6 int[]: usage
 extern const Statement kUpdatePins;      // $1 bigint[], $2 int[] failures, $3 timestamptz[] locked until
 extern const Statement kInsertLogs;      // see statements.cc
-extern const Statement kInsertKeys;  // as kClaimKeys, $4 bytea[] fingerprint, $5 int[] status, $6 text[] body, $7 time
+extern const Statement kInsertKeys;  // as kClaimKeys, $4 bytea[] fingerprint, $5 int[] status, $6 text[] body, $7 time,
+                                     // $8 bytea[] request_digest
 extern const Statement kCommit;
 extern const Statement kRollback;
 extern const Statement kEndBackend;       // $1 int, $2 timestamptz: is the backend of then still there? end it

@@ -132,6 +132,64 @@ TEST(Migrate, AFailingMigrationLeavesNothingBehind) {
   EXPECT_THAT(migrate(other, mended)->applied, ElementsAre("2 second"));
 }
 
+// A report that reads for minutes must not stop the service for as long: who asks for the table gets it meanwhile.
+TEST(Migrate, NobodyQueuesBehindAMigrationThatWaits) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  ASSERT_TRUE(migrate(session).has_value());
+  std::vector<Migration> migrations(embedded_migrations().begin(), embedded_migrations().end());
+  migrations.push_back({.version = static_cast<int>(migrations.size()) + 1,
+                        .name = "colour",
+                        .checksum = "dddd",
+                        .sql = "CREATE TABLE colours (id int); ALTER TABLE accounts ADD COLUMN colour text"});
+  Session reader = connect(database);
+  ASSERT_TRUE(reader.run_script("BEGIN; SELECT count(*) FROM accounts").has_value());
+
+  Result<MigrationReport> report;
+  std::vector<std::string> lines;
+  std::thread migrating([&] {
+    MigratePatience patience;
+    patience.on_wait = [&lines](const std::string& line) { lines.push_back(line); };
+    report = migrate(session, migrations, patience);
+  });
+  Session writer = connect(database);
+  ASSERT_TRUE(writer.run_script("SET lock_timeout = '20s'").has_value());
+  const auto waits = [&database] {
+    return database.value("SELECT count(*) FROM pg_locks WHERE relation = 'accounts'::regclass AND NOT granted") != "0";
+  };
+  // More than once, so that it is seen to come back.
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(test::wait_until(waits, test::Milliseconds(30'000)));
+    const auto written = writer.exec("UPDATE accounts SET balance = balance + 1");
+    EXPECT_TRUE(written.has_value()) << written.error().message;
+  }
+  ASSERT_TRUE(reader.run_script("COMMIT").has_value());
+  migrating.join();
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_THAT(report->applied, ElementsAre(HasSubstr("colour")));
+  ASSERT_FALSE(lines.empty());
+  EXPECT_THAT(lines.front(), HasSubstr("colour waits for process "));
+  EXPECT_THAT(lines.front(), HasSubstr("idle in transaction"));
+}
+
+TEST(Migrate, GivesUpInTheEnd) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  const Migration one[] = {kFirst};
+  ASSERT_TRUE(migrate(session, one).has_value());
+  Session reader = connect(database);
+  ASSERT_TRUE(reader.run_script("BEGIN; SELECT * FROM one").has_value());
+  const Migration two[] = {kFirst, {2, "second", "bbbb", "CREATE TABLE two (id int); ALTER TABLE one ADD x int"}};
+  MigratePatience patience{
+      .lock = std::chrono::milliseconds(10), .pause = std::chrono::milliseconds(1), .total = std::chrono::seconds(0)};
+  const auto given_up = migrate(session, two, patience);
+  ASSERT_FALSE(given_up.has_value());
+  EXPECT_THAT(given_up.error().message, HasSubstr("55P03"));
+  EXPECT_EQ(database.value("SELECT to_regclass('two') IS NULL"), "t");
+  ASSERT_TRUE(reader.run_script("COMMIT").has_value());
+  EXPECT_THAT(migrate(session, two)->applied, ElementsAre("2 second"));
+}
+
 // --- The ledger's own guards -----------------------------------------------------------------------------------------
 
 class LedgerSchema : public testing::Test {
