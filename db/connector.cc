@@ -140,9 +140,11 @@ Result<void> Connector::prepare_session(PGconn* connection, std::span<const Stat
     if (result->status() == PGRES_PIPELINE_SYNC) break;
     if (!result->ok()) return fail(ErrorKind::kDatabase, "preparing the session: " + std::string(result->message()));
     if (finished == 1) {
-      opened.backend_pid = result->int4(0, 0);
-      opened.backend_start_us = result->timestamptz(0, 1);
-      in_recovery = result->boolean(0, 2);
+      PgRow row(*result, 0);
+      opened.backend_pid = row.int4(0);
+      opened.backend_start_us = row.timestamptz(1);
+      in_recovery = row.boolean(2);
+      if (!row.ok()) return fail(ErrorKind::kDatabase, "the database does not say which backend serves the session");
     }
   }
   if (in_recovery) return fail(ErrorKind::kUnavailable, "the database is a standby that takes no writes");

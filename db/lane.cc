@@ -246,6 +246,9 @@ bool Lane::is_settled(PendingOperation& pending, Claim& claim) {
     case Claim::Kind::kInFlight:
       pending.outcome = {.code = OutcomeCode::kIdempotencyConflict};
       return true;
+    case Claim::Kind::kUnreadable:
+      pending.outcome = {.code = OutcomeCode::kKeyUnreadable};
+      return true;
     case Claim::Kind::kUsed:
       break;
   }
@@ -280,7 +283,8 @@ void Lane::decide() {
       ++next_id_;
       pending->outcome.transacted_at_us = locked_.now_us;
     }
-    if (pending->idempotent != nullptr) {
+    // A fault is not kept: the next try under the key may find it mended.
+    if (pending->idempotent != nullptr && pending->outcome.code != OutcomeCode::kAccountUnreadable) {
       pending->idempotent->answer =
           ledger_.rules_.render(pending->operation, pending->outcome, pending->idempotent->request_id);
 #ifndef TXN_PLANTED_REPLAY_WITHOUT_KEY
