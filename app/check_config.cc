@@ -141,6 +141,7 @@ Result<void> check_durability(Session& session, Findings& findings) {
                             "success"));
   }
   if (rows->boolean(0, 4)) findings.error("database: is a standby in recovery, nothing can be written");
+  if (auto sound = rows->check(); !sound) return sound;
   if (is_durable) findings.ok("database: fsync, full_page_writes and synchronous_commit keep what is committed");
   return {};
 }
@@ -161,7 +162,7 @@ Result<void> check_server(Session& session, const Settings& settings, Findings& 
                             rows->integer(0, 2), " connections of all its clients"));
   }
   if (rows->boolean(0, 3)) findings.warning("database: the role is a superuser; the service needs a plain one");
-  return {};
+  return rows->check();
 }
 
 Result<void> check_privileges(Session& session, Findings& findings) {
@@ -187,7 +188,7 @@ Result<void> check_privileges(Session& session, Findings& findings) {
   if (excess->boolean(0, 0)) {
     findings.warning("database: the role may change or empty transaction_logs; serve with one that may only add to it");
   }
-  return {};
+  return excess->check();
 }
 
 Result<void> check_database(const Settings& settings, Findings& findings) {

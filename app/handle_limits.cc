@@ -14,13 +14,26 @@ namespace {
 
 constexpr int64_t kDayUs = 86'400'000'000;
 
-void append_limit(std::string& out, std::string_view privilege, Money daily_limit, int32_t transaction_limit) {
+// The columns of kSelectAccount.
+enum AccountColumn {
+  kOwner,
+  kPrivilege,
+  kDailyLimit,
+  kTransactionLimit,
+  kUsageDay,
+  kUsageAmount,
+  kUsageCount,
+  kToday,
+};
+
+// The columns of kSelectLimit and kSelectLimits, which kSelectAccount has from kPrivilege on.
+void append_limit(std::string& out, PgRow& row, int first = 0) {
   out += R"("privilege":)";
-  append_json_string(out, privilege);
+  append_json_string(out, row.bytes(first));
   out += R"(,"daily_limit":)";
-  append_json_money(out, daily_limit);
+  append_json_money(out, row.numeric(first + 1));
   out += R"(,"transaction_limit":)";
-  append_json_int(out, transaction_limit);
+  append_json_int(out, row.int4(first + 2));
 }
 
 Task<void> answer_privilege(Context& context, Exchange& exchange, std::optional<Privilege> privilege) {
@@ -40,8 +53,13 @@ Task<void> answer_privilege(Context& context, Exchange& exchange, std::optional<
     co_return;
   }
   context.scratch = "{";
-  append_limit(context.scratch, rows->bytes(0, 0), rows->numeric(0, 1), rows->int4(0, 2));
+  PgRow row(*rows, 0);
+  append_limit(context.scratch, row);
   context.scratch += '}';
+  if (!row.ok()) {
+    respond_unreadable(context, exchange, "transfer_limits", row, 0);
+    co_return;
+  }
   respond_json(exchange, context.scratch);
 }
 
@@ -57,21 +75,32 @@ Task<void> answer_account(Context& context, Exchange& exchange, int64_t account_
     respond_problem(context, exchange, Problem::kAccountNotFound);
     co_return;
   }
-  if (caller.role == Role::kCustomer && rows->int8(0, 0) != caller.subject) {
+  PgRow row(*rows, 0);
+  const int64_t owner_id = row.int8(kOwner);
+  if (row.ok() && caller.role == Role::kCustomer && owner_id != caller.subject) {
     respond_problem(context, exchange, Problem::kForbidden);
     co_return;
   }
-  const AccountState usage_of{
-      .usage_day = rows->date(0, 2), .usage_amount = rows->numeric(0, 3), .usage_count = rows->int4(0, 4)};
-  const DailyUsage used = daily_usage(usage_of, rows->date(0, 7) * kDayUs);
-  const Money daily_limit = rows->numeric(0, 5);
-  const int32_t transaction_limit = rows->int4(0, 6);
-
   std::string& out = context.scratch;
   out = R"({"account_number":)";
   append_json_int(out, account_number);
   out += ',';
-  append_limit(out, rows->bytes(0, 1), daily_limit, transaction_limit);
+  append_limit(out, row, kPrivilege);
+  const AccountState usage_of{.usage_day = row.date(kUsageDay),
+                              .usage_amount = row.numeric(kUsageAmount),
+                              .usage_count = row.int4(kUsageCount)};
+  row.expect(usage_of.usage_amount >= Money() && usage_of.usage_amount <= kMaxBalance, kUsageAmount);
+  row.expect(usage_of.usage_count >= 0, kUsageCount);
+  const Money daily_limit = row.numeric(kDailyLimit);
+  const int32_t transaction_limit = row.int4(kTransactionLimit);
+  row.expect(daily_limit >= Money() && daily_limit <= kMaxBalance, kDailyLimit);
+  row.expect(transaction_limit >= 0, kTransactionLimit);
+  const int64_t today = row.date(kToday);
+  if (!row.ok()) {
+    respond_unreadable(context, exchange, "accounts", row, account_number);
+    co_return;
+  }
+  const DailyUsage used = daily_usage(usage_of, today * kDayUs);
   out += R"(,"daily_used":)";
   append_json_money(out, used.amount);
   // Not below zero: a limit that an operator lowered may be below what was used by then.
@@ -115,10 +144,15 @@ Task<void> handle_limit_rules(Context& context, Exchange& exchange, RouteMatch, 
     co_return;
   }
   context.scratch = "[";
-  for (int row = 0; row < rows->rows(); ++row) {
-    context.scratch += row == 0 ? "{" : ",{";
-    append_limit(context.scratch, rows->bytes(row, 0), rows->numeric(row, 1), rows->int4(row, 2));
+  for (int i = 0; i < rows->rows(); ++i) {
+    PgRow row(*rows, i);
+    context.scratch += i == 0 ? "{" : ",{";
+    append_limit(context.scratch, row);
     context.scratch += '}';
+    if (!row.ok()) {
+      respond_unreadable(context, exchange, "transfer_limits", row, 0);
+      co_return;
+    }
   }
   context.scratch += ']';
   respond_json(exchange, context.scratch);

@@ -104,37 +104,37 @@ void append_text_or_null(std::string& out, std::string_view text) {
   }
 }
 
-void append_log_row(std::string& out, const PgResult& rows, int row, int64_t account_number, bool shows_balance) {
+void append_log_row(std::string& out, PgRow& row, int64_t account_number, bool shows_balance) {
   out += R"({"id":)";
-  append_json_int(out, rows.int8(row, kId));
+  append_json_int(out, row.int8(kId));
   out += R"(,"seq":)";
-  append_json_int(out, rows.int8(row, kSeq));
+  append_json_int(out, row.int8(kSeq));
   out += R"(,"account_number":)";
   append_json_int(out, account_number);
   out += R"(,"counterparty":)";
-  if (rows.is_null(row, kCounterparty)) {
+  if (row.is_null(kCounterparty)) {
     out += "null";
   } else {
-    append_json_int(out, rows.int8(row, kCounterparty));
+    append_json_int(out, row.int8(kCounterparty));
   }
   out += R"(,"amount":)";
-  append_json_money(out, rows.numeric(row, kAmount));
+  append_json_money(out, row.numeric(kAmount));
   out += R"(,"transaction_type":)";
-  append_json_string(out, rows.bytes(row, kType));
+  append_json_string(out, row.bytes(kType));
   out += R"(,"direction":)";
-  append_json_string(out, rows.bytes(row, kDirection));
+  append_json_string(out, row.bytes(kDirection));
   if (shows_balance) {
     out += R"(,"balance_after":)";
-    append_json_money(out, rows.numeric(row, kBalanceAfter));
+    append_json_money(out, row.numeric(kBalanceAfter));
   }
   out += R"(,"reference_id":)";
-  append_json_int(out, rows.int8(row, kTransactionId));
+  append_json_int(out, row.int8(kTransactionId));
   out += R"(,"transfer_mode":)";
-  append_text_or_null(out, rows.bytes(row, kMode));
+  append_text_or_null(out, row.bytes(kMode));
   out += R"(,"description":)";
-  append_json_string(out, rows.bytes(row, kDescription));
+  append_json_string(out, row.bytes(kDescription));
   out += R"(,"created_at":)";
-  append_json_timestamp(out, rows.timestamptz(row, kCreatedAt));
+  append_json_timestamp(out, row.timestamptz(kCreatedAt));
   out += '}';
 }
 
@@ -163,7 +163,13 @@ Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch 
     respond_problem(context, exchange, Problem::kAccountNotFound);
     co_return;
   }
-  if (caller.role == Role::kCustomer && account->int8(0, 0) != caller.subject) {
+  PgRow owner(*account, 0);
+  const int64_t owner_id = owner.int8(0);
+  if (!owner.ok()) {
+    respond_unreadable(context, exchange, "accounts", owner, *account_number);
+    co_return;
+  }
+  if (caller.role == Role::kCustomer && owner_id != caller.subject) {
     respond_problem(context, exchange, Problem::kForbidden);
     co_return;
   }
@@ -187,15 +193,22 @@ Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch 
   out = R"({"account_number":)";
   append_json_int(out, *account_number);
   out += R"(,"logs":[)";
-  for (int row = 0; row < count; ++row) {
-    if (row > 0) out += ',';
-    append_log_row(out, *rows, row, *account_number, true);
+  int64_t last_seq = 0;
+  for (int i = 0; i < count; ++i) {
+    PgRow row(*rows, i);
+    if (i > 0) out += ',';
+    append_log_row(out, row, *account_number, true);
+    last_seq = row.int8(kSeq);
+    if (!row.ok()) {
+      respond_unreadable(context, exchange, "transaction_logs", row, *account_number);
+      co_return;
+    }
   }
   out += R"(],"limit":)";
   append_json_int(out, page->limit);
   out += has_more ? R"(,"has_more":true,"next_cursor":)" : R"(,"has_more":false,"next_cursor":)";
   if (has_more) {
-    append_json_string(out, encode_cursor(rows->int8(count - 1, kSeq)));
+    append_json_string(out, encode_cursor(last_seq));
   } else {
     out += "null";
   }
@@ -238,9 +251,15 @@ Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMa
   out = R"({"transaction_id":)";
   append_json_int(out, *transaction_id);
   out += R"(,"logs":[)";
-  for (int row = 0; row < rows->rows(); ++row) {
-    if (row > 0) out += ',';
-    append_log_row(out, *rows, row, rows->int8(row, kAccount), owns(row));
+  for (int i = 0; i < rows->rows(); ++i) {
+    PgRow row(*rows, i);
+    const int64_t account_number = row.int8(kAccount);
+    if (i > 0) out += ',';
+    append_log_row(out, row, account_number, owns(i));
+    if (!row.ok()) {
+      respond_unreadable(context, exchange, "transaction_logs", row, account_number);
+      co_return;
+    }
   }
   out += "]}";
   respond_json(exchange, out);

@@ -296,6 +296,8 @@ void write_database(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.database->exchanges.value(); });
   page.counter("db_statements_total", "Statements sent to the database.",
                [](const WorkerMetrics& worker) { return worker.database->statements.value(); });
+  page.counter("database_unreadable_values_total", "Rows read that the service could not have written.",
+               [](const WorkerMetrics& worker) { return worker.unreadable->value(); });
   page.gauge("db_read_queue_depth", "Reads that wait for a connection.",
              [](const WorkerMetrics& worker) { return worker.reader->queued.value(); });
   page.counter("db_reads_total", "Reads asked for, those of the service itself included.",

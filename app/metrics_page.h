@@ -40,6 +40,7 @@ struct WorkerMetrics {
   const ServiceCounters* service;
   const DatabaseCounters* database;
   const LedgerCounters* ledger;
+  const Counter* unreadable;  // rows
   const ReaderCounters* reader;
   const TokenCounters* tokens;
   const RateLimitCounters* limits;

@@ -75,6 +75,8 @@ constexpr ProblemInfo kProblems[] = {
      "The request line and the headers exceed 16384 bytes", "", false},
 
     {Problem::kInternalError, 500, "INTERNAL_ERROR", "Internal error", "The request could not be processed", "", false},
+    {Problem::kAccountUnreadable, 500, "ACCOUNT_UNREADABLE", "Account unreadable",
+     "What the database holds about the account cannot be read; nothing has been applied", "", false},
     {Problem::kNotImplemented, 501, "NOT_IMPLEMENTED", "Not implemented", "The request asks for what is not supported",
      "", false},
     {Problem::kServiceUnavailable, 503, "SERVICE_UNAVAILABLE", "Service unavailable",
@@ -122,6 +124,10 @@ Problem problem_of(OutcomeCode code) {
       return Problem::kTransferLimitExceeded;
     case OutcomeCode::kDailyTransactionCountExceeded:
       return Problem::kDailyTransactionCountExceeded;
+    case OutcomeCode::kAccountUnreadable:
+      return Problem::kAccountUnreadable;
+    case OutcomeCode::kKeyUnreadable:
+      return Problem::kInternalError;
     case OutcomeCode::kIdempotencyConflict:
       return Problem::kIdempotencyConflict;
     case OutcomeCode::kIdempotencyKeyReused:

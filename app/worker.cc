@@ -108,16 +108,17 @@ class Worker::Parts {
         tokens_(make_verifier(shared.settings, std::move(keys))),
         cors_(shared.settings.cors_allowed_origins),
         fingerprints_(hash_secret(shared.settings)),
+        unreadable_(clock_),
         ledger_(loop_, books_, shared.accounts_in_flight, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
                   return std::make_unique<PgLaneStore>(
-                      loop_, shared_.connector, database_counters_,
+                      loop_, shared_.connector, database_counters_, unreadable_,
                       shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
         health_(loop_, ledger_, shared.accounts, shared.workers_starting),
         key_expiry_(loop_, reader_),
-        ledger_audit_(loop_, reader_),
+        ledger_audit_(loop_, reader_, unreadable_),
         counters_(routes().size()),
         context_{.settings = shared.settings,
                  .clock = clock_,
@@ -128,6 +129,7 @@ class Worker::Parts {
                  .fingerprints = fingerprints_,
                  .ledger = ledger_,
                  .reader = reader_,
+                 .unreadable = unreadable_,
                  .health = health_,
                  .counters = counters_,
                  .scraper = shared.metrics_scraper,
@@ -142,6 +144,7 @@ class Worker::Parts {
                                                .service = &counters_,
                                                .database = &database_counters_,
                                                .ledger = &ledger_.counters(),
+                                               .unreadable = &unreadable_.count(),
                                                .reader = &reader_.counters(),
                                                .tokens = &tokens_->counters(),
                                                .limits = &limits_.counters(),
@@ -252,6 +255,7 @@ class Worker::Parts {
   CorsPolicy cors_;
   RequestFingerprinter fingerprints_;
   DatabaseCounters database_counters_;
+  UnreadableRows unreadable_;
   Ledger ledger_;
   Reader reader_;
   std::optional<AccountsProbe> accounts_probe_;

@@ -199,10 +199,12 @@ Result<void> Connector::prepare_session(PGconn* connection, std::span<const Stat
     if (result->status() == PGRES_PIPELINE_SYNC) break;
     if (!result->ok()) return fail(ErrorKind::kDatabase, "preparing the session: " + std::string(result->message()));
     if (finished == 1) {
-      opened.backend_pid = result->int4(0, 0);
-      opened.backend_start_us = result->timestamptz(0, 1);
-      in_recovery = result->boolean(0, 2);
-      if (!result->is_null(0, 3)) opened.timeline = timeline_of(result->bytes(0, 3));
+      PgRow row(*result, 0);
+      opened.backend_pid = row.int4(0);
+      opened.backend_start_us = row.timestamptz(1);
+      in_recovery = row.boolean(2);
+      if (!row.is_null(3)) opened.timeline = timeline_of(row.bytes(3));
+      if (!row.ok()) return fail(ErrorKind::kDatabase, "the database does not say which backend serves the session");
     }
   }
   if (in_recovery) return fail(ErrorKind::kUnavailable, "the database is a standby that takes no writes");

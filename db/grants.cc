@@ -39,7 +39,9 @@ Result<void> grant_service_privileges(Session& session, const std::string& role)
     return fail(ErrorKind::kInvalidArgument, "there is no role \"" + role + "\"; CREATE ROLE makes it");
   const auto self = session.exec("SELECT current_user = $1", {role});
   if (!self) return std::unexpected(self.error());
-  if (self->boolean(0, 0))
+  const bool is_self = self->boolean(0, 0);
+  if (auto sound = self->check(); !sound) return sound;
+  if (is_self)
     return fail(ErrorKind::kInvalidArgument,
                 "the role that owns the tables cannot be kept from changing them; migrate as another");
   const auto owners = session.exec(kOwners, {role});
@@ -55,7 +57,9 @@ Result<void> grant_service_privileges(Session& session, const std::string& role)
   }
   const auto script = session.exec(kGrants, {role});
   if (!script) return std::unexpected(script.error());
-  return session.run_script(std::string(script->text(0, 0)));
+  const std::string grants(script->text(0, 0));
+  if (auto sound = script->check(); !sound) return sound;
+  return session.run_script(grants);
 }
 
 }  // namespace txn

@@ -206,12 +206,14 @@ Task<void> Lane::probe() {
   ledger_.disprove();
   if (status == StoreStatus::kForeign) {
     co_await leave_foreign_session();
-  } else if (status == StoreStatus::kFailed) {
-    const std::string sqlstate = store_->error_sqlstate();
-    LOG(kWarning, "db.lane", "The database would refuse a batch")
-        .field("lane", index_)
-        .field("sqlstate", sqlstate)
-        .field("exception", store_->error_text());
+    co_return;
+  }
+  const std::string sqlstate = store_->error_sqlstate();
+  LOG(kWarning, "db.lane", "The database would take no batch")
+      .field("lane", index_)
+      .field("sqlstate", sqlstate)
+      .field("exception", store_->error_text());
+  if (status == StoreStatus::kFailed) {
     co_await store_->rollback();
 #ifndef TXN_PLANTED_KEEP_SPOILT_SESSION
     if (is_transient(sqlstate) || is_about_data(sqlstate) || is_about_resources(sqlstate)) co_return;
@@ -417,6 +419,9 @@ bool Lane::is_settled(PendingOperation& pending, Claim& claim) {
     case Claim::Kind::kInFlight:
       pending.outcome = {.code = OutcomeCode::kIdempotencyConflict};
       return true;
+    case Claim::Kind::kUnreadable:
+      pending.outcome = {.code = OutcomeCode::kKeyUnreadable};
+      return true;
     case Claim::Kind::kUsed:
       break;
   }
@@ -452,7 +457,8 @@ void Lane::decide() {
       ids_.take();
       pending->outcome.transacted_at_us = locked_.now_us;
     }
-    if (pending->idempotent != nullptr) {
+    // A fault is not kept: the next try under the key may find it mended.
+    if (pending->idempotent != nullptr && pending->outcome.code != OutcomeCode::kAccountUnreadable) {
       pending->idempotent->answer =
           ledger_.rules_.render(pending->operation, pending->outcome, pending->idempotent->request_id);
 #ifndef TXN_PLANTED_REPLAY_WITHOUT_KEY

@@ -39,9 +39,10 @@ struct BackendId {
 // What became of one claim.
 struct Claim {
   enum class Kind : uint8_t {
-    kNew,       // nobody has used the key; it is ours until the transaction ends
-    kInFlight,  // another transaction holds it
-    kUsed,      // answered before: `fingerprint`, `request_digest` and `answer` say how
+    kNew,         // nobody has used the key; it is ours until the transaction ends
+    kInFlight,    // another transaction holds it
+    kUsed,        // answered before: `fingerprint`, `request_digest` and `answer` say how
+    kUnreadable,  // what the database says of it cannot be read
   };
   Kind kind = Kind::kNew;
   Fingerprint fingerprint{};

@@ -22,6 +22,7 @@ Result<int> check_history(Session& session, std::span<const Migration> migration
   if (!rows) return std::unexpected(rows.error());
   for (int row = 0; row < rows->size(); ++row) {
     const auto version = rows->integer(row, 0);
+    if (const auto sound = rows->check(); !sound) return std::unexpected(sound.error());
     if (version > static_cast<int64_t>(migrations.size())) {
       return fail(ErrorKind::kInvalidArgument, concat("the database is newer than this program: it has seen migration ",
                                                       version, ", the last known here is ", migrations.size()));
@@ -127,10 +128,14 @@ Result<MigrationReport> migrate(Session& session, std::span<const Migration> mig
 Result<int> schema_version(Session& session) {
   const auto table = session.exec("SELECT to_regclass('schema_migrations') IS NOT NULL");
   if (!table) return std::unexpected(table.error());
-  if (!table->boolean(0, 0)) return 0;
-  const auto version = session.exec("SELECT coalesce(max(version), 0) FROM schema_migrations");
+  const bool is_there = table->boolean(0, 0);
+  if (const auto sound = table->check(); !sound) return std::unexpected(sound.error());
+  if (!is_there) return 0;
+  const auto version = session.exec("SELECT coalesce(max(version), 0) AS version FROM schema_migrations");
   if (!version) return std::unexpected(version.error());
-  return static_cast<int>(version->integer(0, 0));
+  const auto number = static_cast<int>(version->integer(0, 0));
+  if (const auto sound = version->check(); !sound) return std::unexpected(sound.error());
+  return number;
 }
 
 Result<void> check_schema_version(Session& session) {

@@ -32,44 +32,78 @@ StoreStatus status_of(ExchangeStatus status) {
 }
 
 // A row of kReserveIds: the block, unless rows with its ids may be in the log already.
-Result<int64_t> read_id_block(const PgResult& row) {
-  const int64_t block = row.int8(0, 0);
-  const int64_t newest_id = row.int8(0, 1);
-  if (block > 0 && newest_id / 2 < block * kIdsPerBlock) return block;
+Result<int64_t> read_id_block(const PgResult& rows) {
+  PgRow row(rows, 0);
+  const int64_t block = row.int8(0);
+  const int64_t newest_id = row.int8(1);
+  // A log row's id is twice its transaction's, plus one.
+  row.expect(block > 0 && block < INT64_MAX / kIdsPerBlock / 2, 0);
+  if (!row.ok()) return fail(ErrorKind::kUnavailable, "transaction_id_blocks gives ids that the log cannot hold");
+  if (newest_id / 2 < block * kIdsPerBlock) return block;
   return fail(ErrorKind::kUnavailable,
               concat("transaction_id_blocks stands at ", block, ", behind the log, whose newest transaction is ",
                      newest_id / 2, ": `transactions-service migrate` sets it right"));
 }
 
-AccountState read_account(const PgResult& rows, int row) {
+bool is_amount(Money amount) { return amount >= Money() && amount <= kMaxBalance; }
+
+// A row that is not one of ours is one without anything in it but its number, as far as that goes. The bounds are the
+// schema's, so that nothing the rules do with a row that was read can leave 64 bits.
+AccountState read_account(PgRow& row) {
   AccountState account;
-  account.account_number = rows.int8(row, 0);
-  account.owner_id = rows.int8(row, 1);
-  const auto privilege = parse_privilege(rows.bytes(row, 2));
-  CHECK(privilege.has_value(), "the schema admits known privileges only");
-  account.privilege = *privilege;
-  account.is_active = rows.boolean(row, 3);
-  account.balance = rows.numeric(row, 4);
-  account.log_seq = rows.int8(row, 5);
-  if (!rows.is_null(row, 6)) {
-    const std::string_view hash = rows.bytes(row, 6);
-    CHECK(hash.size() == sizeof(PinHash), "the schema admits hashes of 32 bytes only");
-    std::copy(hash.begin(), hash.end(), account.pin_hash.emplace().begin());
+  account.account_number = row.int8(0);
+  account.owner_id = row.int8(1);
+  const auto privilege = parse_privilege(row.bytes(2));
+  row.expect(privilege.has_value(), 2);
+  account.privilege = privilege.value_or(Privilege::kBasic);
+  account.is_active = row.boolean(3);
+  account.balance = row.numeric(4);
+  row.expect(is_amount(account.balance), 4);
+  account.log_seq = row.int8(5);
+  row.expect(account.log_seq >= 0, 5);
+  if (!row.is_null(6)) {
+    const std::string_view hash = row.bytes(6);
+    PinHash& pin_hash = account.pin_hash.emplace();
+    row.expect(hash.size() == pin_hash.size(), 6);
+    std::copy_n(hash.begin(), std::min(hash.size(), pin_hash.size()), pin_hash.begin());
   }
-  account.usage_day = rows.date(row, 7);
-  account.usage_amount = rows.numeric(row, 8);
-  account.usage_count = rows.int4(row, 9);
-  account.pin_failures = rows.int4(row, 10);
-  if (!rows.is_null(row, 11)) account.pin_locked_until_us = rows.timestamptz(row, 11);
-  return account;
+  account.usage_day = row.date(7);
+  account.usage_amount = row.numeric(8);
+  row.expect(is_amount(account.usage_amount), 8);
+  account.usage_count = row.int4(9);
+  row.expect(account.usage_count >= 0, 9);
+  account.pin_failures = row.int4(10);
+  row.expect(account.pin_failures >= 0 && account.pin_failures <= kPinFailuresMax, 10);
+  if (!row.is_null(11)) account.pin_locked_until_us = row.timestamptz(11);
+  if (row.ok()) return account;
+  return {.account_number = account.account_number, .is_unreadable = true};
+}
+
+TransferLimits read_limits(const PgResult& rows, UnreadableRows& unreadable) {
+  TransferLimits limits;
+  limits.fill({.is_readable = false});
+  for (int i = 0; i < rows.rows(); ++i) {
+    PgRow row(rows, i);
+    const auto privilege = parse_privilege(row.bytes(0));
+    const TransferLimit limit{.daily_amount = row.numeric(1), .daily_count = row.int4(2)};
+    row.expect(is_amount(limit.daily_amount), 1);
+    row.expect(limit.daily_count >= 0, 2);
+    if (!row.ok()) {
+      unreadable.note("transfer_limits", row.unreadable_column(), 0);
+    } else if (privilege) {  // others are none of ours
+      limits[static_cast<size_t>(*privilege)] = limit;
+    }
+  }
+  return limits;
 }
 
 }  // namespace
 
-PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& counters, int64_t command_timeout_ns,
-                         std::function<void()> on_lost)
+PgLaneStore::PgLaneStore(Loop& loop, Connector& connector, DatabaseCounters& counters, UnreadableRows& unreadable,
+                         int64_t command_timeout_ns, std::function<void()> on_lost)
     : loop_(loop),
       connector_(connector),
+      unreadable_(unreadable),
       timeout_ns_(command_timeout_ns + kAnswerGraceNs),
       on_lost_(std::move(on_lost)),
       connection_(loop, *this, counters) {}
@@ -127,6 +161,7 @@ void PgLaneStore::add_keys(std::span<IdempotentRequest* const> keys) {
 
 Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) {
   out.clear();
+  unreadable_answer_.clear();
   connection_.push(sql::kBegin);
   parameters_.clear();
   add_keys(keys);
@@ -136,36 +171,53 @@ Task<StoreStatus> PgLaneStore::claim(std::span<IdempotentRequest* const> keys, s
   if (status != ExchangeStatus::kOk) co_return status_of(status);
   in_transaction_ = true;
 
-  const PgResult& claimed = connection_.result(1);
-  if (!is_own_session(claimed)) co_return StoreStatus::kForeign;
-  CHECK(claimed.rows() == static_cast<int>(keys.size()), "a claim for every key");
-  out.resize(keys.size());
-  for (int row = 0; row < claimed.rows(); ++row)
-    out[static_cast<size_t>(row)].kind = claimed.boolean(row, 0) ? Claim::Kind::kNew : Claim::Kind::kInFlight;
-  const PgResult& used = connection_.result(2);
-  for (int row = 0; row < used.rows(); ++row) {
-    Claim& claim = out[static_cast<size_t>(used.int8(row, 0) - 1)];
-    claim.kind = Claim::Kind::kUsed;
-    const std::string_view fingerprint = used.bytes(row, 1);
-    CHECK(fingerprint.size() == claim.fingerprint.size(), "the schema admits fingerprints of 32 bytes only");
-    std::copy(fingerprint.begin(), fingerprint.end(), claim.fingerprint.begin());
-    if (!used.is_null(row, 4) && used.bytes(row, 4).size() == sizeof(RequestDigest))
-      std::ranges::copy(used.bytes(row, 4), claim.request_digest.emplace().begin());
-    claim.answer.status = static_cast<int16_t>(used.int4(row, 2));
-    claim.answer.body = used.bytes(row, 3);
-  }
+  if (!is_own_session(connection_.result(1))) co_return StoreStatus::kForeign;
+  read_claims(keys.size(), out);
   co_return StoreStatus::kOk;
 }
 
-void PgLaneStore::add_numbers(std::span<const int64_t> numbers) {
-  parameters_.clear();
-  parameters_.begin_array(PgType::kInt8, numbers.size());
-  for (const int64_t number : numbers) parameters_.element_int8(number);
-  parameters_.end_array();
+// A key of which it cannot be read whether it was used is neither new nor used.
+void PgLaneStore::read_claims(size_t keys, std::vector<Claim>& out) {
+  out.resize(keys);
+  const PgResult& claimed = connection_.result(1);
+  for (size_t i = 0; i < keys; ++i) {
+    PgRow row(claimed, static_cast<int>(i));
+    out[i].kind = row.boolean(0) ? Claim::Kind::kNew : Claim::Kind::kInFlight;
+    if (!row.ok()) out[i].kind = Claim::Kind::kUnreadable;
+  }
+  const PgResult& used = connection_.result(2);
+  for (int i = 0; i < used.rows(); ++i) {
+    PgRow row(used, i);
+    const int64_t number = row.int8(0);
+    row.expect(number >= 1 && number <= static_cast<int64_t>(keys), 0);
+    if (!row.ok()) {  // of whichever key
+      unreadable_.note("idempotency_keys", row.unreadable_column(), 0);
+      for (Claim& claim : out) claim.kind = Claim::Kind::kUnreadable;
+      return;
+    }
+    Claim& claim = out[static_cast<size_t>(number - 1)];
+    claim.kind = Claim::Kind::kUsed;
+    const std::string_view fingerprint = row.bytes(1);
+    row.expect(fingerprint.size() == claim.fingerprint.size(), 1);
+    const int32_t status = row.int4(2);
+    row.expect(status >= 200 && status <= 499, 2);
+    claim.answer.status = static_cast<int16_t>(status);
+    claim.answer.body = row.bytes(3);
+    const std::string_view digest = row.is_null(4) ? std::string_view() : row.bytes(4);
+    row.expect(row.is_null(4) || digest.size() == sizeof(RequestDigest), 4);
+    if (row.ok()) {
+      std::ranges::copy(fingerprint, claim.fingerprint.begin());
+      if (!row.is_null(4)) std::ranges::copy(digest, claim.request_digest.emplace().begin());
+    } else {
+      unreadable_.note("idempotency_keys", row.unreadable_column(), 0);
+      claim = {.kind = Claim::Kind::kUnreadable};
+    }
+  }
 }
 
 Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   size_t next = 0;
+  unreadable_answer_.clear();
   if (!in_transaction_) {
     connection_.push(sql::kBegin);
     ++next;
@@ -186,40 +238,49 @@ Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   if (status != ExchangeStatus::kOk) co_return status_of(status);
   in_transaction_ = true;
 
-  const PgResult& locked = connection_.result(next++);
-  out.accounts.clear();
-  for (int row = 0; row < locked.rows(); ++row) out.accounts.push_back(read_account(locked, row));
+  read_accounts(request, connection_.result(next++), out.accounts);
   out.held_up.clear();
-  if (!waits) {
-    const PgResult& existing = connection_.result(next++);
-    for (int row = 0; row < existing.rows(); ++row) {
-      const int64_t number = existing.int8(row, 0);
-      if (!std::ranges::binary_search(out.accounts, number, {}, &AccountState::account_number))
-        out.held_up.push_back({.account_number = number, .by_outsider = existing.boolean(row, 1)});
-    }
-  }
-  const PgResult& clock = connection_.result(next++);
-  if (!is_own_session(clock)) co_return StoreStatus::kForeign;
-  out.now_us = clock.timestamptz(0, 0);
+  if (!waits) read_held_up(connection_.result(next++), out);
+  const PgResult& says = connection_.result(next++);
+  if (!is_own_session(says)) co_return StoreStatus::kForeign;
+  PgRow clock(says, 0);
+  out.now_us = clock.timestamptz(0);
+  if (!clock.ok()) unreadable_answer_ = "the database's clock cannot be read";
   if (request.wants_ids) {
     const Result<int64_t> block = read_id_block(connection_.result(next++));
-    if (!block) {
-      LOG(kError, "db.lane", "No transaction ids").field("exception", block.error().message);
-      co_await rollback();
-      co_await connection_.close();
-      co_return StoreStatus::kLost;
-    }
-    out.id_block = *block;
+    if (!block) unreadable_answer_ = block.error().message;
+    out.id_block = block.value_or(0);
   }
-  if (request.wants_limits) {
-    const PgResult& rows = connection_.result(next++);
-    out.limits = {};
-    for (int row = 0; row < rows.rows(); ++row) {
-      if (const auto privilege = parse_privilege(rows.bytes(row, 0)))
-        out.limits[static_cast<size_t>(*privilege)] = {rows.numeric(row, 1), rows.int4(row, 2)};
-    }
+  if (request.wants_limits) out.limits = read_limits(connection_.result(next++), unreadable_);
+  co_return unreadable_answer_.empty() ? StoreStatus::kOk : StoreStatus::kFailed;
+}
+
+void PgLaneStore::read_held_up(const PgResult& existing, Locked& out) {
+  for (int i = 0; i < existing.rows(); ++i) {
+    PgRow row(existing, i);
+    const LockedAccount account{.account_number = row.int8(0), .by_outsider = row.boolean(1)};
+    const bool is_ours =
+        std::ranges::binary_search(out.accounts, account.account_number, {}, &AccountState::account_number);
+    if (row.ok() && !is_ours) out.held_up.push_back(account);
   }
-  co_return StoreStatus::kOk;
+}
+
+void PgLaneStore::read_accounts(const LockRequest& request, const PgResult& rows, std::vector<AccountState>& out) {
+  out.clear();
+  for (int i = 0; i < rows.rows(); ++i) {
+    PgRow row(rows, i);
+    const AccountState account = read_account(row);
+    if (!row.ok()) unreadable_.note("accounts", row.unreadable_column(), account.account_number);
+    // Out of order, or twice: what a broken index finds. Which row is about which account cannot be told then.
+    if (account.account_number <= (out.empty() ? 0 : out.back().account_number)) {
+      unreadable_.note("accounts", "account_number", account.account_number);
+      out.clear();
+      for (const int64_t number : request.account_numbers)
+        out.push_back({.account_number = number, .is_unreadable = true});
+      return;
+    }
+    out.push_back(account);
+  }
 }
 
 Task<StoreStatus> PgLaneStore::write(const WriteRequest& request) {
@@ -276,6 +337,7 @@ Task<StoreStatus> PgLaneStore::confirm() {
 
 // The statements of a batch of deposits and withdrawals, all of them over no rows: the server checks everything else.
 Task<StoreStatus> PgLaneStore::probe() {
+  unreadable_answer_.clear();
   connection_.push(sql::kBegin);
   add_numbers({});
   connection_.push(sql::kLockAccounts, parameters_);
@@ -289,8 +351,10 @@ Task<StoreStatus> PgLaneStore::probe() {
   const ExchangeStatus status = co_await connection_.sync(kProbeNs);
   if (status != ExchangeStatus::kOk) co_return status_of(status);
   if (!is_own_session(connection_.result(2))) co_return StoreStatus::kForeign;
-  const bool has_standbys = connection_.result(7).boolean(0, 0);
-  co_return has_standbys ? StoreStatus::kOk : StoreStatus::kUnconfirmed;
+  const bool has_standbys = connection_.result(7).boolean(0, 0).value_or(false);
+  if (has_standbys) co_return StoreStatus::kOk;
+  connection_.set_error_text("commits wait for synchronous standbys, and none is connected");
+  co_return StoreStatus::kUnconfirmed;
 }
 
 // One array a column, over the accounts that changed or over the log rows.

@@ -64,11 +64,15 @@ int64_t QueryRows::affected() const {
   return count;
 }
 
-bool QueryRows::is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) == 1; }
+bool QueryRows::is_null(int row, int column) const {
+  return row >= size() || column >= PQnfields(result_.get()) || PQgetisnull(result_.get(), row, column) == 1;
+}
 
 std::string_view QueryRows::text(int row, int column) const {
-  CHECK(row >= 0 && row < size(), "no such row in the result");
-  CHECK(column >= 0 && column < PQnfields(result_.get()), "no such column in the result");
+  if (row >= size() || column >= PQnfields(result_.get())) {
+    spoil(column);
+    return {};
+  }
   const int length = PQgetlength(result_.get(), row, column);
   return {PQgetvalue(result_.get(), row, column), static_cast<size_t>(length)};
 }
@@ -77,20 +81,32 @@ int64_t QueryRows::integer(int row, int column) const {
   const std::string_view digits = text(row, column);
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  CHECK(error == std::errc() && end == digits.data() + digits.size(), "the column holds no integer");
-  return value;
+  if (error == std::errc() && end == digits.data() + digits.size()) return value;
+  spoil(column);
+  return 0;
 }
 
 bool QueryRows::boolean(int row, int column) const {
   const std::string_view value = text(row, column);
-  CHECK(value == "t" || value == "f", "the column holds no boolean");
+  if (value != "t" && value != "f") spoil(column);
   return value == "t";
 }
 
 Money QueryRows::money(int row, int column) const {
   const auto value = parse_money(text(row, column));
-  CHECK(value.has_value(), "the column holds no amount of money");
-  return *value;
+  if (!value) spoil(column);
+  return value.value_or(Money());
+}
+
+void QueryRows::spoil(int column) const {
+  if (!spoilt_.empty()) return;
+  const char* name = PQfname(result_.get(), column);
+  spoilt_ = name == nullptr ? concat("column ", column + 1) : name;
+}
+
+Result<void> QueryRows::check() const {
+  if (spoilt_.empty()) return {};
+  return fail(ErrorKind::kDatabase, concat(spoilt_, " cannot be read"));
 }
 
 Result<Session> Session::connect(const std::string& conninfo, std::chrono::seconds timeout) {

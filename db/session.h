@@ -22,8 +22,8 @@
 
 namespace txn {
 
-// What a statement gave back; owns the rows. Asking for a row or column that is not there, or for a number in a column
-// that holds none, is a bug of the caller and ends the process.
+// What a statement gave back; owns the rows. A value that is not there, or is not what it is read as, reads as nothing
+// (zero, false, "") and spoils the answer for good: whoever has read the values asks check() before using them.
 class QueryRows {
  public:
   explicit QueryRows(PGresult* result) : result_(result, &PQclear) {}
@@ -31,13 +31,19 @@ class QueryRows {
   int size() const { return PQntuples(result_.get()); }
   int64_t affected() const;  // rows that INSERT, UPDATE or COPY touched
   bool is_null(int row, int column) const;
-  std::string_view text(int row, int column) const;  // "" for NULL; valid as long as this object
+  // "" for NULL, which spoils nothing; valid as long as this object.
+  std::string_view text(int row, int column) const;
   int64_t integer(int row, int column) const;
   bool boolean(int row, int column) const;
   Money money(int row, int column) const;  // of a NUMERIC with at most two decimals
+  // Whether all that was read so far could be read; otherwise kDatabase, naming the first column that could not.
+  Result<void> check() const;
   PGresult* raw() const { return result_.get(); }
 
  private:
+  void spoil(int column) const;
+
+  mutable std::string spoilt_;  // the column's name; "": none
   std::unique_ptr<PGresult, decltype(&PQclear)> result_;
 };
 

@@ -146,9 +146,9 @@ const Statement kSeeStandbys{"see_standbys",
 const Statement kPing{"ping", "SELECT 1"};
 const Statement kSelectAccount{
     "select_account",
-    "SELECT a.owner_id, a.privilege, a.usage_day, a.usage_amount, a.usage_count, l.daily_limit, l.transaction_limit, "
-    "(now() AT TIME ZONE 'UTC')::date "
-    "FROM accounts a JOIN transfer_limits l USING (privilege) WHERE a.account_number = $1::bigint"};
+    "SELECT a.owner_id, a.privilege, l.daily_limit, l.transaction_limit, a.usage_day, a.usage_amount, a.usage_count, "
+    "(now() AT TIME ZONE 'UTC')::date AS today "
+    "FROM accounts a LEFT JOIN transfer_limits l USING (privilege) WHERE a.account_number = $1::bigint"};
 const Statement kSelectLimit{
     "select_limit", "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits WHERE privilege = $1::text"};
 const Statement kSelectLimits{
@@ -183,7 +183,7 @@ const Statement kExpireKeys{"expire_keys",
 // number (NULL: there are no more), the time, and the number of differences.
 const Statement kAuditAccounts{"audit_accounts", R"sql(
 WITH page AS (
-  SELECT account_number, balance, opening_balance, log_seq FROM accounts
+  SELECT account_number, balance, opening_balance, log_seq, usage_amount FROM accounts
   WHERE account_number > $1::bigint ORDER BY account_number LIMIT $3::bigint
 ), counted AS (
   SELECT page.*, lag(account_number, 1, $1::bigint) OVER in_order AS account_before,
@@ -192,7 +192,7 @@ WITH page AS (
 ), picked AS (
   SELECT * FROM counted WHERE row_count_max <= $5::bigint
 ), legs AS (
-  SELECT a.account_number, part.number AS part, part.first_seq, l.seq, l.balance_after,
+  SELECT a.account_number, part.number AS part, part.first_seq, l.seq, l.amount, l.balance_after,
          lag(l.seq) OVER in_order AS seq_before, lead(l.seq) OVER in_order IS NULL AS is_last,
          coalesce(lag(l.balance_after) OVER in_order, CASE WHEN l.seq = 1 THEN a.opening_balance END)
            + CASE l.direction WHEN 'CREDIT' THEN l.amount ELSE -l.amount END AS balance_expected,
@@ -220,7 +220,8 @@ WITH page AS (
          max(balance_after) FILTER (WHERE part = 0 AND is_last) AS balance,
          min(seq) FILTER (WHERE seq <> coalesce(seq_before + 1, first_seq)) AS hole_at,
          min(seq) FILTER (WHERE balance_after <> balance_expected) AS break_at,
-         min(seq) FILTER (WHERE legs_differ) AS legs_differ_at
+         min(seq) FILTER (WHERE legs_differ) AS legs_differ_at,
+         min(seq) FILTER (WHERE 'NaN' IN (amount, balance_after)) AS nan_at
   FROM legs GROUP BY account_number
 ), gaps AS (
   SELECT account_before, account_number FROM picked
@@ -237,7 +238,11 @@ WITH page AS (
     CASE WHEN f.break_at IS NOT NULL THEN
       format('balance_after of seq %s does not follow from the row before', f.break_at) END,
     CASE WHEN f.legs_differ_at IS NOT NULL THEN
-      format('the transaction of seq %s has another leg than it should', f.legs_differ_at) END]) AS text
+      format('the transaction of seq %s has another leg than it should', f.legs_differ_at) END,
+    CASE WHEN 'NaN' IN (a.balance, a.opening_balance, a.usage_amount) THEN
+      format('balance %s, opening balance %s, usage %s: not a number', a.balance, a.opening_balance, a.usage_amount) END,
+    CASE WHEN f.nan_at IS NOT NULL THEN
+      format('seq %s has an amount or a balance that is not a number', f.nan_at) END]) AS text
   WHERE text IS NOT NULL
   UNION ALL
   SELECT l.account_number, 'log rows of an account that does not exist'

@@ -59,6 +59,7 @@ TEST_F(ProblemTest, TheContractsTable) {
       {"PIN_LOCKED", 423, false, false},
       {"RATE_LIMIT_EXCEEDED", 429, false, true},
       {"SERVICE_UNAVAILABLE", 503, false, true},
+      {"ACCOUNT_UNREADABLE", 500, false, false},
       {"OUTCOME_UNKNOWN", 504, false, true},
       // Of HTTP itself.
       {"METHOD_NOT_ALLOWED", 405, false, false},

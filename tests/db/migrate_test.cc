@@ -213,6 +213,7 @@ TEST_F(LedgerSchema, TheLogIsAppendOnly) {
   EXPECT_EQ(refusal(kDeposit), "");
   EXPECT_THAT(refusal("UPDATE transaction_logs SET amount = 2"), HasSubstr("append-only"));
   EXPECT_THAT(refusal("DELETE FROM transaction_logs"), HasSubstr("append-only"));
+  EXPECT_THAT(refusal("TRUNCATE transaction_logs"), HasSubstr("append-only: TRUNCATE refused"));
   EXPECT_THAT(refusal(kDeposit), HasSubstr("23505"));
 }
 
@@ -243,8 +244,43 @@ TEST_F(LedgerSchema, RowsMustBeOfAPossibleKind) {
       insert("0", "GIFT", "DEBIT", "NULL", "NULL", "1", "1"),
       insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "0", "1"),
       insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "-0.01"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "'NaN'", "1"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "'NaN'"),
   };
   for (const std::string& sql : impossible) EXPECT_THAT(refusal(sql), HasSubstr("23514")) << sql;
+}
+
+TEST_F(LedgerSchema, MoneyIsFinite) {
+  ASSERT_EQ(refusal("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
+                    "VALUES (1, 1, 'GOLD', 100, 100, true)"),
+            "");
+  for (const std::string column : {"accounts SET balance", "accounts SET opening_balance", "accounts SET usage_amount",
+                                   "transfer_limits SET daily_limit"}) {
+    EXPECT_THAT(refusal("UPDATE " + column + " = 'NaN'"), HasSubstr("23514")) << column;
+    EXPECT_THAT(refusal("UPDATE " + column + " = -0.01"), HasSubstr("23514")) << column;
+    EXPECT_THAT(refusal("UPDATE " + column + " = 'Infinity'"), HasSubstr("22003")) << column;
+    EXPECT_EQ(refusal("UPDATE " + column + " = 9999999999999.99"), "") << column;
+  }
+}
+
+// A database that is spoilt already is brought to the newest schema all the same; what is written from then on is
+// checked.
+TEST(Migrate, GoesPastARowThatIsSpoiltAlready) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  const std::span<const Migration> all = embedded_migrations();
+  ASSERT_TRUE(migrate(session, all.subspan(0, 3)).has_value());
+  ASSERT_TRUE(
+      session
+          .exec("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
+                "VALUES (1, 1, 'GOLD', 'NaN', 0, true), (2, 1, 'GOLD', 0, 0, true)")
+          .has_value());
+  const auto report = migrate(session);
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_EQ(database.value("SELECT balance FROM accounts WHERE account_number = 1"), "NaN");
+  EXPECT_FALSE(session.exec("UPDATE accounts SET balance = 'NaN' WHERE account_number = 2").has_value());
+  EXPECT_FALSE(session.exec("UPDATE accounts SET owner_id = 2 WHERE account_number = 1").has_value());
+  EXPECT_TRUE(session.exec("UPDATE accounts SET balance = 0 WHERE account_number = 1").has_value());
 }
 
 TEST_F(LedgerSchema, UpdatesOfMoneyStayHeapOnly) {
