@@ -215,6 +215,13 @@ void PgLaneStore::read_claims(size_t keys, std::vector<Claim>& out) {
   }
 }
 
+void PgLaneStore::add_numbers(std::span<const int64_t> numbers) {
+  parameters_.clear();
+  parameters_.begin_array(PgType::kInt8, numbers.size());
+  for (const int64_t number : numbers) parameters_.element_int8(number);
+  parameters_.end_array();
+}
+
 Task<StoreStatus> PgLaneStore::lock(const LockRequest& request, Locked& out) {
   size_t next = 0;
   unreadable_answer_.clear();
