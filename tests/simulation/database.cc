@@ -195,13 +195,21 @@ void Database::unlock_row(uint64_t packed) {
   give_row(row);
 }
 
-// An operator freezes an account, or lets it move again.
+// An operator freezes an account, or lets it move again; or does what leaves a NaN in it, and mends that some time
+// later.
 void Database::change_row(uint64_t index) {
   Row& row = primary().books.rows[index];
   if (row.holder != kNobody || !primary().is_up) return;
   world_.inject(Injected::kRowChanged);
-  row.state.is_active = !row.state.is_active;
-  row.was_toggled = true;
+  if (row.state.is_unreadable || world_.random.chance(300)) {
+    world_.inject(Injected::kRowSpoilt);
+    row.state.is_unreadable = !row.state.is_unreadable;
+    row.was_unreadable = true;
+    world_.events.after<&Database::change_row>(world_.random.between(1, 3000) * kMilli, *this, index);
+  } else {
+    row.state.is_active = !row.state.is_active;
+    row.was_toggled = true;
+  }
   if (primary().stalled_until_ns <= world_.clock.now_ns()) primary().standby = primary().books.copy();
 }
 
@@ -818,6 +826,8 @@ void Database::check_write(const Backend& backend) {
       const Row* row = books.find_row(account.account_number);
       if (row == nullptr || (row->holder != backend.index && broken_ != Break::kNoRowLocks))
         world_.violate(concat("account ", account.account_number, " is written without its lock"));
+      if (row != nullptr && row->state.is_unreadable)
+        world_.violate(concat("account ", account.account_number, " is written though it cannot be read"));
     }
   }
   for (const Request::NewAnswer& answer : request.answers) {

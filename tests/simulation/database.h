@@ -89,7 +89,8 @@ struct Row {
   Money opening;
   int holder = kNobody;      // index of a backend, or the operator
   bool was_toggled = false;  // is_active, by the operator
-  bool was_locked = false;   // by the operator
+  bool was_unreadable = false;
+  bool was_locked = false;  // by the operator
   std::vector<int> waiting;
   std::vector<LogEntry> log;
 };

@@ -23,10 +23,11 @@ constexpr int64_t kScheduleMostNs = 900 * kSecond;
 constexpr int64_t kMicrosPerDay = int64_t{24} * 3600 * 1'000'000;
 
 std::string_view name_of(OutcomeCode code) {
-  constexpr std::array<std::string_view, 16> kNames{
-      "success",    "account not found",  "forbidden",        "account not active", "same account",   "invalid pin",
-      "pin locked", "insufficient funds", "balance overflow", "transfer limit",     "transfer count", "replayed",
-      "conflict",   "key reused",         "unavailable",      "outcome unknown"};
+  constexpr std::array<std::string_view, kOutcomeCodes> kNames{
+      "success",        "account not found",  "forbidden",          "account not active", "same account",
+      "invalid pin",    "pin locked",         "insufficient funds", "balance overflow",   "transfer limit",
+      "transfer count", "account unreadable", "replayed",           "conflict",           "key reused",
+      "key unreadable", "unavailable",        "outcome unknown"};
   return kNames[static_cast<size_t>(code)];
 }
 
@@ -102,7 +103,9 @@ struct Attempt {
   int64_t answered_ns = 0;
 };
 
-bool is_decided(OutcomeCode code) { return code < OutcomeCode::kReplayed; }
+bool is_decided(OutcomeCode code) {
+  return code < OutcomeCode::kReplayed && code != OutcomeCode::kAccountUnreadable;  // which is a fault, and not kept
+}
 // To be asked again, under the same key.
 bool is_open(OutcomeCode code) {
   return code == OutcomeCode::kUnavailable || code == OutcomeCode::kIdempotencyConflict ||
@@ -446,6 +449,10 @@ void Schedule::end_attempt(Attempt& attempt, const Outcome& outcome) {
       break;
     case OutcomeCode::kOutcomeUnknown:
       break;
+    case OutcomeCode::kAccountUnreadable:
+      check_refusal(attempt);
+      check_unanswered(attempt);
+      break;
     default:
       check_refusal(attempt);
       check_kept(attempt);
@@ -570,6 +577,8 @@ bool Schedule::is_founded(const Attempt& attempt) {
       return operation.caller_role != Role::kTeller && row.state.owner_id != operation.caller_id;
     case OutcomeCode::kAccountNotActive:
       return !row.state.is_active || row.was_toggled;
+    case OutcomeCode::kAccountUnreadable:
+      return row.was_unreadable;
     case OutcomeCode::kInvalidPin:
       // One that was guessed has been counted.
       return row.state.pin_hash.has_value() && operation.pin != "1234" &&
