@@ -351,9 +351,9 @@ void PrivatePostgres::thaw() {
 // As pg_basebackup does, which the servers of cmake/fetch-postgres.sh come without.
 void PrivatePostgres::follow(PrivatePostgres& primary, uint16_t port) {
   namespace fs = std::filesystem;
-  std::error_code ignored;
-  fs::remove_all(data_directory(), ignored);
   ::mkdir(data_directory().c_str(), 0700);
+  // Not itself, which a disk may be mounted over.
+  for (const auto& entry : fs::directory_iterator(data_directory())) fs::remove_all(entry.path());
   DatabaseSession session(primary.admin());
   session.query("SELECT pg_backup_start('standby', true)");
   copy_changing_directory(primary.data_directory(), data_directory());
