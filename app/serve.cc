@@ -160,8 +160,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   }
   key_source.log_keys();
 
-  Connector connector(
-      {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
+  Connector connector({.read_conninfo = [&settings] { return fresh_database_conninfo(settings); },
+                       .statement_timeout_ms = settings.database_command_timeout.count()});
   ConnectionQuota connection_quota(static_cast<size_t>(settings.max_connections_per_address),
                                    networks_without_quota(settings));
   const std::unique_ptr<RateLimits> limits =
@@ -177,6 +177,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                             .token_keys = key_source.counters(),
                             .tls = tls,
                             .accounts = accounts,
+                            .connector = connector.counters(),
                             .traces = traces.get()});
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,

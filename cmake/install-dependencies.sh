@@ -11,7 +11,7 @@ packages='g++ cmake ninja-build pkg-config make git ca-certificates dpkg-dev cur
   openssl'
 case "${1-}" in
   --run) ;;
-  '') packages="$packages redis-tools jq wrk faketime prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
+  '') packages="$packages redis-tools pgbouncer jq wrk faketime prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
   *)
     echo "usage: install-dependencies.sh [--run]" >&2
     exit 2

@@ -169,31 +169,49 @@ PrivatePostgres::PrivatePostgres(Options options)
       fatal(std::string("chown: ") + std::strerror(errno));
   }
 
-  SpawnOptions initdb;
-  initdb.argv = {binaries_ + "/initdb",
-                 "--pgdata=" + directory_ + "/data",
-                 std::string("--username=") + kSuperuser,
-                 "--auth=trust",
-                 "--encoding=UTF8",
-                 "--locale=C.UTF-8",
-                 "--no-sync",
-                 "--no-instructions"};
-  initdb.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
-  initdb.directory = directory_;
-  initdb.user = user_;
-  const RunResult result = run_program(initdb, kInitdbTimeout);
-  if (!result.ok()) fatal("initdb: " + result.out + result.err);
-
+  make_data_directory();
   std::ofstream(directory_ + "/data/postgresql.conf", std::ios::app)
       << kSettings << "unix_socket_directories = '" << directory_ << "'\n"
       << options_.settings;
   // Members of this role have to give their password; the superuser never does, so the tests themselves always get in.
   std::ofstream(directory_ + "/data/pg_hba.conf")
       << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n"
+      << "local replication " << kSuperuser << " trust\n"
       << "hostssl all all 127.0.0.1/32 scram-sha-256\n";
   if (options_.listen == Listen::kTlsToo) prepare_tls();
   start();
-  admin().query("CREATE ROLE with_password NOLOGIN");
+  if (options_.standby_of == nullptr) admin().query("CREATE ROLE with_password NOLOGIN");
+}
+
+void PrivatePostgres::make_data_directory() {
+  const PrivatePostgres* const primary = options_.standby_of;
+  SpawnOptions program;
+  if (primary == nullptr) {
+    program.argv = {binaries_ + "/initdb",
+                    "--pgdata=" + directory_ + "/data",
+                    std::string("--username=") + kSuperuser,
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--locale=C.UTF-8",
+                    "--no-sync",
+                    "--no-instructions"};
+  } else {
+    program.argv = {binaries_ + "/pg_basebackup",
+                    "--pgdata=" + directory_ + "/data",
+                    "--dbname=" + primary->admin().conninfo(),
+                    "--checkpoint=fast",
+                    "--write-recovery-conf",
+                    "--no-sync"};
+  }
+  program.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  program.directory = directory_;
+  program.user = user_;
+  const RunResult result = run_program(program, kInitdbTimeout);
+  if (!result.ok()) fatal(program.argv.front() + ": " + result.out + result.err);
+}
+
+void PrivatePostgres::promote() {
+  admin().query("SELECT pg_promote(true, 60)");
 }
 
 PrivatePostgres::~PrivatePostgres() {

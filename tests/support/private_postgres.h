@@ -57,6 +57,8 @@ class PrivatePostgres {
     std::string settings = {};          // further lines of postgresql.conf
     std::vector<std::string> env = {};  // further variables of the server's environment
     int64_t disk_bytes = 0;             // the data on a tmpfs of this size, which only root can mount; 0: on the disk
+    // Made from a base backup of this one, which runs, instead of by initdb; follows it as a standby.
+    const PrivatePostgres* standby_of = nullptr;
   };
 
   // initdb and start; aborts the run when that fails.
@@ -75,6 +77,8 @@ class PrivatePostgres {
   // SIGSTOP and SIGCONT of the postmaster and of every process below it.
   void freeze();
   void thaw();
+  // Of a standby: returns when it takes writes.
+  void promote();
 
   // A new empty database. The name gets a random tail, so suites cannot meet by accident.
   Database create_database(const std::string& name);
@@ -93,6 +97,7 @@ class PrivatePostgres {
  private:
   std::vector<pid_t> children() const;
   void wait_until_gone(const std::vector<pid_t>& pids) const;
+  void make_data_directory();
   Database admin() const { return Database("postgres", directory_, port_); }
   void prepare_tls();
 
