@@ -16,6 +16,7 @@
 #include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "core/concat.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
 #include "db/pooling.h"
 #include "db/session.h"
@@ -209,6 +210,12 @@ Result<void> check_database(const std::string& conninfo, const Settings& setting
   if (auto checked = check_durability(*session, findings); !checked) return checked;
   if (auto checked = check_schema_version(*session); !checked) return checked;
   findings.ok(concat("database: schema version ", embedded_migrations().size()));
+  if (auto checked = check_id_sequence(*session); !checked) {
+    if (checked.error().kind != ErrorKind::kInvalidArgument) return checked;
+    findings.error("database: " + checked.error().message);
+  } else {
+    findings.ok("database: transaction_id_blocks is ahead of the log");
+  }
   return check_privileges(*session, findings);
 }
 

@@ -24,6 +24,7 @@
 #include "core/money.h"
 #include "db/accounts.h"
 #include "db/grants.h"
+#include "db/id_sequence.h"
 #include "db/ledger_rows.h"
 #include "db/migrate.h"
 #include "db/session.h"
@@ -232,7 +233,12 @@ int cmd_migrate(const Settings& settings, const MigrateOptions& options) {
   if (!session) return fail_command(session.error());
   const auto report = migrate(*session);
   if (!report) return fail_command(report.error());
+  const auto repaired = repair_id_sequence(*session);
+  if (!repaired) return fail_command(repaired.error());
   for (const std::string& migration : report->applied) print("applied " + migration);
+  if (*repaired)
+    print(concat("transaction_id_blocks was behind the log: moved from ", (*repaired)->before, " to ",
+                 (*repaired)->after));
   if (!options.grant_to.empty()) {
     if (const auto granted = grant_service_privileges(*session, options.grant_to); !granted)
       return fail_command(granted.error());

@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "core/version.h"
 #include "db/connector.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
 #include "db/session.h"
 #include "net/connection_quota.h"
@@ -63,6 +64,10 @@ bool schema_fits(const Settings& settings) {
   if (auto fits = check_schema_version(*session); !fits) {
     LOG(kError, "app.serve", "The database does not have the schema that this version needs")
         .field("exception", fits.error().message);
+    return false;
+  }
+  if (auto fits = check_id_sequence(*session); !fits && fits.error().kind == ErrorKind::kInvalidArgument) {
+    LOG(kError, "app.serve", "Transaction ids would be given out again").field("exception", fits.error().message);
     return false;
   }
   return true;

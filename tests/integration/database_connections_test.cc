@@ -205,5 +205,31 @@ TEST(DatabaseConnections, APasswordMayChangeWhileTheServiceRuns) {
   EXPECT_TRUE(wait_until([&] { return service.ready() && deposits_work(service.port(), account); }, kPatience));
 }
 
+// --- Transaction ids -------------------------------------------------------------------------------------------------
+
+TEST(DatabaseConnections, ASequenceBehindTheLogIsFoundBeforeAnythingIsServed) {
+  Bank bank("sequence");
+  const int64_t account = bank.open_account();
+  EXPECT_TRUE(deposits_work(bank.service().port(), account));
+  bank.stop_service();
+  bank.database().query("ALTER SEQUENCE transaction_id_blocks RESTART WITH 1");
+
+  const RunResult check = run_service({"check-config"}, bank.settings());
+  EXPECT_EQ(check.status.code, 1) << check;
+  EXPECT_THAT(check.out, AllOf(HasSubstr("error   database: the log has transaction ids up to "),
+                               HasSubstr("run `transactions-service migrate`")));
+  const RunResult refused = run_service({"serve"}, bank.settings());
+  EXPECT_FALSE(refused.timed_out);
+  EXPECT_EQ(refused.status.code, 1) << refused;
+  EXPECT_THAT(refused.err, HasSubstr("transaction_id_blocks has handed out no more than 1023"));
+
+  const RunResult migrated = run_service({"migrate"}, bank.settings());
+  EXPECT_TRUE(migrated.ok()) << migrated;
+  EXPECT_THAT(migrated.out, HasSubstr("transaction_id_blocks was behind the log: moved from 0 to "));
+  EXPECT_TRUE(run_service({"check-config"}, bank.settings()).ok());
+  EXPECT_TRUE(deposits_work(bank.service().port(), account));
+  EXPECT_TRUE(bank.ledger_verifies());
+}
+
 }  // namespace
 }  // namespace txn::test
