@@ -16,7 +16,9 @@
 #include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "core/concat.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
+#include "db/pooling.h"
 #include "db/session.h"
 
 namespace txn {
@@ -191,14 +193,35 @@ Result<void> check_privileges(Session& session, Findings& findings) {
   return excess->check();
 }
 
-Result<void> check_database(const Settings& settings, Findings& findings) {
-  auto session = Session::connect(database_conninfo(settings));
+Result<void> check_database(const std::string& conninfo, const Settings& settings, Findings& findings) {
+  auto session = Session::connect(conninfo);
   if (!session) return std::unexpected(session.error());
   if (auto checked = check_server(*session, settings, findings); !checked) return checked;
   if (auto checked = check_durability(*session, findings); !checked) return checked;
   if (auto checked = check_schema_version(*session); !checked) return checked;
   findings.ok(concat("database: schema version ", embedded_migrations().size()));
+  if (auto checked = check_id_sequence(*session); !checked) {
+    if (checked.error().kind != ErrorKind::kInvalidArgument) return checked;
+    findings.error("database: " + checked.error().message);
+  } else {
+    findings.ok("database: transaction_id_blocks is ahead of the log");
+  }
   return check_privileges(*session, findings);
+}
+
+// On connections of its own, when no other is open: a pooler may have one session only.
+void check_pooling(const std::string& conninfo, Findings& findings) {
+  const Pooling pooling = probe_pooling(conninfo);
+  switch (pooling) {
+    case Pooling::kSession:
+      return findings.ok("database: a session stays with its client");
+    case Pooling::kTransaction:
+    case Pooling::kStatement:
+      return findings.error("database: " + pooling_refusal(pooling));
+    case Pooling::kCannotTell:
+      return findings.warning(
+          "database: whether a pooler shares sessions cannot be told, there was no second connection");
+  }
 }
 
 // The service goes on without Redis, each replica by itself; so that is a warning.
@@ -223,9 +246,10 @@ int cmd_check_config(const std::expected<Settings, std::vector<Error>>& loaded) 
     return kExitFailure;
   }
   check_settings(*loaded, findings);
-  if (const auto checked = check_database(*loaded, findings); !checked) {
-    findings.error("database: " + checked.error().message);
-  }
+  const std::string conninfo = database_conninfo(*loaded);
+  const auto checked = check_database(conninfo, *loaded, findings);
+  if (!checked) findings.error("database: " + checked.error().message);
+  if (checked || checked.error().kind != ErrorKind::kUnavailable) check_pooling(conninfo, findings);
   check_redis(*loaded, findings);
   return findings.has_error() ? kExitFailure : 0;
 }

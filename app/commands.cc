@@ -24,6 +24,7 @@
 #include "core/money.h"
 #include "db/accounts.h"
 #include "db/grants.h"
+#include "db/id_sequence.h"
 #include "db/ledger_rows.h"
 #include "db/migrate.h"
 #include "db/session.h"
@@ -234,7 +235,12 @@ int cmd_migrate(const Settings& settings, const MigrateOptions& options) {
   patience.on_wait = [](const std::string& line) { print_error(line + "; trying again"); };
   const auto report = migrate(*session, embedded_migrations(), patience);
   if (!report) return fail_command(report.error());
+  const auto repaired = repair_id_sequence(*session);
+  if (!repaired) return fail_command(repaired.error());
   for (const std::string& migration : report->applied) print("applied " + migration);
+  if (*repaired)
+    print(concat("transaction_id_blocks was behind the log: moved from ", (*repaired)->before, " to ",
+                 (*repaired)->after));
   if (!options.grant_to.empty()) {
     if (const auto granted = grant_service_privileges(*session, options.grant_to); !granted)
       return fail_command(granted.error());

@@ -280,7 +280,7 @@ void write_audit(Page& page) {
                [](const WorkerMetrics& worker) { return worker.audit->failures.value(); });
 }
 
-void write_database(Page& page, const Settings& settings) {
+void write_database(Page& page, const Settings& settings, const ConnectorCounters& connector) {
   page.gauge("db_connection_pool_size", "Database connections that are open.",
              [](const WorkerMetrics& worker) { return worker.database->connections.value(); });
   page.value("db_connection_pool_max", MetricType::kGauge,
@@ -292,6 +292,11 @@ void write_database(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.database->connects.value(); });
   page.counter("db_connections_lost_total", "Database connections that broke or did not answer in time.",
                [](const WorkerMetrics& worker) { return worker.database->losses.value(); });
+  page.writer().family("db_servers_refused_total", MetricType::kCounter,
+                       "Connections to a database server that was not used.");
+  page.writer().sample({{"reason", "superseded"}}, connector.refused_superseded);
+  page.writer().sample({{"reason", "other_cluster"}}, connector.refused_other_cluster);
+  page.writer().sample({{"reason", "pooled"}}, connector.refused_pooled);
   page.counter("db_round_trips_total", "Exchanges with the database, each of one or more statements.",
                [](const WorkerMetrics& worker) { return worker.database->exchanges.value(); });
   page.counter("db_statements_total", "Statements sent to the database.",
@@ -430,7 +435,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_ledger(page);
   write_limits(page);
   write_audit(page);
-  write_database(page, process_.settings);
+  write_database(page, process_.settings, process_.connector);
   write_tokens(page, process_.token_keys);
   write_dependencies(page, workers_, process_.accounts);
   write_logs(page, process_.traces);

@@ -22,6 +22,7 @@
 #include "core/exposition.h"
 #include "core/loop.h"
 #include "core/ring.h"
+#include "db/connector.h"
 #include "db/ledger.h"
 #include "db/ledger_audit.h"
 #include "db/pg_connection.h"
@@ -58,6 +59,7 @@ struct ProcessMetrics {
   const TokenKeySourceCounters& token_keys;
   const TlsReload& tls;
   const AccountsState& accounts;
+  const ConnectorCounters& connector;
   const OtlpExporter* traces;  // nullptr: requests are not traced
 };
 

@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "core/version.h"
 #include "db/connector.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
 #include "db/session.h"
 #include "net/connection_quota.h"
@@ -60,7 +61,8 @@ Result<void> check_database(const Settings& settings) {
   if (!session) return std::unexpected(session.error());
   if (auto limited = session->run_script(kLimitQuestions); !limited) return limited;
   if (auto fits = check_encoding(*session); !fits) return fits;
-  return check_schema_version(*session);
+  if (auto fits = check_schema_version(*session); !fits) return fits;
+  return check_id_sequence(*session);
 }
 
 // A database that is away now may come back, and whatever keeps us from asking it may pass. What has been read and does
@@ -166,8 +168,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   }
   key_source.log_keys();
 
-  Connector connector(
-      {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
+  Connector connector({.read_conninfo = [&settings] { return fresh_database_conninfo(settings); },
+                       .statement_timeout_ms = settings.database_command_timeout.count()});
   ConnectionQuota connection_quota(static_cast<size_t>(settings.max_connections_per_address),
                                    networks_without_quota(settings));
   const std::unique_ptr<RateLimits> limits =
@@ -183,6 +185,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                             .token_keys = key_source.counters(),
                             .tls = tls,
                             .accounts = accounts,
+                            .connector = connector.counters(),
                             .traces = traces.get()});
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,

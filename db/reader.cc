@@ -10,6 +10,10 @@ namespace {
 
 constexpr int64_t kReconnectFirstNs = 50 * kNanosPerMilli;
 constexpr int64_t kReconnectMostNs = 1 * kNanosPerSecond;
+// How often a reader looks whether lanes have their connections, and for how long reads then wait before they are
+// refused.
+constexpr int64_t kLaneLookNs = 50 * kNanosPerMilli;
+constexpr int64_t kLanePatienceNs = 500 * kNanosPerMilli;
 constexpr int64_t kQueueCheckNs = 250 * kNanosPerMilli;
 constexpr int64_t kAnswerGraceNs = 2 * kNanosPerSecond;
 // A read whose group failed around it, or whose connection was lost, is harmless to repeat.
@@ -26,6 +30,13 @@ class ReadConnection final : private PgConnection::Owner {
   bool is_open() const { return connection_.is_open(); }
   bool is_idle() const { return idle_handle_ != nullptr && connection_.is_open(); }
   bool is_away() const { return away_; }
+  // Must not be used any more: a newer primary has been seen.
+  bool is_superseded() const { return is_open() && reader_.connector_.is_superseded(connection_.timeline()); }
+  // Closes the connection once nothing is on it; the next one is opened when no lane waits for one.
+  void retire() {
+    retiring_ = true;
+    wake();
+  }
   void wake() {
     if (idle_handle_) std::exchange(idle_handle_, nullptr).resume();
   }
@@ -33,12 +44,12 @@ class ReadConnection final : private PgConnection::Owner {
   Task<void> run() {
     struct Idle {
       ReadConnection& self;
-      bool await_ready() const { return self.reader_.stopping_ || !self.connection_.is_open(); }
+      bool await_ready() const { return self.reader_.stopping_ || self.retiring_ || !self.connection_.is_open(); }
       void await_suspend(std::coroutine_handle<> handle) const { self.idle_handle_ = handle; }
       void await_resume() const {}
     };
     while (!reader_.stopping_) {
-      if (!connection_.is_open()) {
+      if (retiring_ || !connection_.is_open()) {
         co_await connect();
         continue;
       }
@@ -59,6 +70,9 @@ class ReadConnection final : private PgConnection::Owner {
     int64_t pause_ns = kReconnectFirstNs;
     while (!reader_.stopping_) {
       co_await connection_.close();
+      retiring_ = false;
+      co_await let_lanes_pass();
+      if (reader_.stopping_) co_return;
       auto opened = co_await reader_.connector_.open(loop_, ConnectionPurpose::kReader, sql::reader_statements());
       if (opened) {
         connection_.adopt(std::move(*opened));
@@ -69,6 +83,18 @@ class ReadConnection final : private PgConnection::Owner {
       loop_.flush_soon(reader_, FlushStage::kDatabase);  // nobody may be left to answer what waits
       co_await loop_.sleep_for(pause_ns + index_ * 11 * kNanosPerMilli);
       pause_ns = std::min(pause_ns * 2, kReconnectMostNs);
+    }
+  }
+
+  // A connection that a reader has is one that a lane may be waiting for.
+  Task<void> let_lanes_pass() {
+    for (int64_t waited_ns = 0; !reader_.stopping_ && reader_.connector_.lanes_waiting() > 0;
+         waited_ns += kLaneLookNs) {
+      if (waited_ns >= kLanePatienceNs && !away_) {
+        away_ = true;
+        loop_.flush_soon(reader_, FlushStage::kDatabase);
+      }
+      co_await loop_.sleep_for(kLaneLookNs);
     }
   }
 
@@ -118,11 +144,12 @@ class ReadConnection final : private PgConnection::Owner {
   PgConnection connection_;
   std::coroutine_handle<> idle_handle_;
   bool away_ = false;
+  bool retiring_ = false;
   std::vector<PendingRead*> group_;
 };
 
 Reader::Reader(Loop& loop, Connector& connector, DatabaseCounters& connections, ReaderOptions options)
-    : loop_(loop), connector_(connector), options_(options) {
+    : loop_(loop), connector_(connector), options_(options), give_way_pause_(loop) {
   for (int i = 0; i < options_.connections; ++i)
     connections_.push_back(std::make_unique<ReadConnection>(*this, connections, i));
 }
@@ -131,10 +158,23 @@ Reader::~Reader() { CHECK(queue_.empty(), "reads are answered before the reader 
 
 void Reader::start(Scope& scope) {
   for (auto& connection : connections_) scope.spawn(connection->run());
+  scope.spawn(give_way());
+}
+
+// Looks now and then whether a connection has to go: lanes need it, or its server has been replaced.
+Task<void> Reader::give_way() {
+  while (!give_way_pause_.ended()) {
+    for (auto& connection : connections_) {
+      if (connection->is_superseded() || (connection->is_open() && connector_.take_reader_must_yield()))
+        connection->retire();
+    }
+    co_await give_way_pause_.wait(kLaneLookNs);
+  }
 }
 
 void Reader::stop() {
   stopping_ = true;
+  give_way_pause_.end();
   for (auto& connection : connections_) connection->wake();
 }
 

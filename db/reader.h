@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/metrics.h"
+#include "core/pause.h"
 #include "core/task.h"
 #include "db/pg_connection.h"
 #include "db/pg_result.h"
@@ -83,6 +84,7 @@ class Reader final : private Flusher, private Timer {
   bool admits();
   void enqueue(PendingRead& pending);
   void requeue(PendingRead& pending);
+  Task<void> give_way();
   void answer(PendingRead& pending) { loop_.resume_soon(pending.waiting); }
   void flush() override;
   void on_timer() override;
@@ -90,6 +92,7 @@ class Reader final : private Flusher, private Timer {
   Loop& loop_;
   Connector& connector_;
   const ReaderOptions options_;
+  Pause give_way_pause_;
   std::vector<std::unique_ptr<ReadConnection>> connections_;
   IntrusiveList<PendingRead, ReadListTag> queue_;
   bool stopping_ = false;

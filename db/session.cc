@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/concat.h"
+#include "db/pg_targets.h"
 
 namespace txn {
 namespace {
@@ -32,27 +33,6 @@ std::string clean(std::string_view message, std::string_view secret) {
     line.replace(at, secret.size(), kReplacement);
   }
   return line;
-}
-
-// libpq quotes what it cannot parse, and an '@' in a password makes the rest of it a "host" that error messages name.
-// So such strings are refused before libpq gets to talk about them.
-Result<void> check_conninfo(const std::string& conninfo) {
-  char* message = nullptr;
-  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
-      PQconninfoParse(conninfo.c_str(), &message), &PQconninfoFree);
-  PQfreemem(message);
-  if (options == nullptr) {
-    return fail(ErrorKind::kInvalidArgument,
-                "DATABASE_URL is neither a well-formed URI nor \"key=value ...\" that libpq knows");
-  }
-  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    const bool is_host = std::strcmp(option->keyword, "host") == 0;
-    if (is_host && option->val != nullptr && option->val[0] != '@' && std::strchr(option->val, '@') != nullptr) {
-      return fail(ErrorKind::kInvalidArgument,
-                  "the host in DATABASE_URL contains '@'; an '@' in the user or password is written %40");
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -110,11 +90,14 @@ Result<void> QueryRows::check() const {
 }
 
 Result<Session> Session::connect(const std::string& conninfo, std::chrono::seconds timeout) {
-  if (const auto checked = check_conninfo(conninfo); !checked) return std::unexpected(checked.error());
+  const auto parameters = parse_conninfo(conninfo);
+  if (!parameters) return std::unexpected(parameters.error());
   const std::string timeout_text = std::to_string(timeout.count());
+  // An empty value is as if it were not there.
+  const char* const wanted = needs_read_write(*parameters) ? "read-write" : "";
   // `dbname` expands to the whole conninfo; what stands before it are defaults.
-  const char* const keywords[] = {"connect_timeout", "client_encoding", "dbname", nullptr};
-  const char* const values[] = {timeout_text.c_str(), "UTF8", conninfo.c_str(), nullptr};
+  const char* const keywords[] = {"connect_timeout", "client_encoding", "target_session_attrs", "dbname", nullptr};
+  const char* const values[] = {timeout_text.c_str(), "UTF8", wanted, conninfo.c_str(), nullptr};
   Session session(PQconnectdbParams(keywords, values, 1));
   CHECK(session.connection_ != nullptr, "out of memory");
   if (PQstatus(session.connection_.get()) != CONNECTION_OK) {

@@ -55,8 +55,9 @@ class Session {
  public:
   static constexpr std::chrono::seconds kConnectTimeout{5};
 
-  // Waits up to `timeout` (for each address of the host), unless `conninfo` has its own connect_timeout.
-  // kInvalidArgument when libpq cannot make sense of `conninfo`, otherwise kUnavailable.
+  // Waits up to `timeout` (for each address of the host), unless `conninfo` has its own connect_timeout. Of several
+  // hosts takes the first that takes writes, unless something is said of target_session_attrs. kInvalidArgument when
+  // libpq cannot make sense of `conninfo`, otherwise kUnavailable.
   static Result<Session> connect(const std::string& conninfo, std::chrono::seconds timeout = kConnectTimeout);
 
   // One statement with $1, $2 ... for `parameters`.

@@ -125,7 +125,8 @@ GROUP BY l.counterparty ORDER BY min(l.transaction_id) LIMIT $1::int
 // A sequence that was set back (by a restore, say) would hand out ids a second time. Sequences are outside of snapshots
 // and only go up, so reading it last cannot raise a false alarm. A role that may not look at it skips this.
 constexpr const char* kSequenceDifferences = R"sql(
-SELECT format('transaction ids are in use up to %s, but transaction_id_blocks has handed out no more than %s',
+SELECT format('transaction ids are in use up to %s, but transaction_id_blocks has handed out no more than %s; '
+              '`transactions-service migrate` sets it right',
               used.id, granted.id), 1 AS total
 FROM (SELECT max(transaction_id) AS id FROM transaction_logs) used,
      (SELECT CASE WHEN has_sequence_privilege('transaction_id_blocks', 'USAGE, SELECT')
