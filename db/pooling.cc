@@ -30,8 +30,10 @@ class Client {
   }
   std::optional<Backend> backend() const {
     const auto row = run("SELECT pg_backend_pid(), backend_start FROM pg_stat_get_activity(pg_backend_pid())");
-    if (!row || row->rows() != 1) return std::nullopt;
-    return Backend{row->int4(0, 0), row->timestamptz(0, 1)};
+    if (!row) return std::nullopt;
+    PgRow says(*row, 0);
+    const Backend backend{says.int4(0), says.timestamptz(1)};
+    return says.ok() ? std::optional(backend) : std::nullopt;
   }
 
  private:

@@ -40,8 +40,9 @@ const pg::Report kInformation{.severity = "INFO", .sqlstate = "00000", .source_f
 struct Answer {
   const Statement* statement = nullptr;
   std::string tag;
-  std::vector<std::string> rows = {};  // of one column
-  bool has_columns = false;            // even without rows
+  std::vector<std::string> rows = {};     // of one column
+  std::vector<std::string> columns = {};  // of one row
+  bool has_columns = false;               // even without rows
 };
 
 struct Exchange {
@@ -55,10 +56,15 @@ Answer rows(const Statement& statement, const std::vector<std::string>& values) 
       .statement = &statement, .tag = "SELECT " + std::to_string(values.size()), .rows = values, .has_columns = true};
 }
 
+Answer row(const Statement& statement, const std::vector<std::string>& columns) {
+  return {.statement = &statement, .tag = "SELECT 1", .columns = columns, .has_columns = true};
+}
+
 // Messages of the server: those that belong to one statement, and a whole answer.
 std::vector<std::string> messages_for(const Answer& answer) {
   std::vector<std::string> out{pg::bind_complete()};
-  out.push_back(answer.has_columns ? pg::row_description(1) : pg::no_data());
+  out.push_back(answer.has_columns ? pg::row_description(std::max<size_t>(answer.columns.size(), 1)) : pg::no_data());
+  if (!answer.columns.empty()) out.push_back(pg::data_row(answer.columns));
   for (const std::string& value : answer.rows) out.push_back(pg::data_row({value}));
   out.push_back(pg::command_complete(answer.tag));
   return out;
@@ -89,6 +95,15 @@ std::vector<Exchange> exchanges() {
       {"claim", {command(sql::kBegin, "BEGIN"), rows(sql::kClaimKeys, {"a", "b"}), rows(sql::kFindKeys, {"c"})}},
       {"lock after a claim", {rows(sql::kLockAccounts, {"a"}), rows(sql::kReadClock, {"b"})}},
       {"rollback", {command(sql::kRollback, "ROLLBACK")}},
+      {"lock without waiting",
+       {rows(sql::kLockFreeAccounts, {"a"}), row(sql::kFindAccounts, {"b", "t"}), row(sql::kReadClock, {"c", "d"})}},
+      {"lock with patience",
+       {command(sql::kWaitLonger, "SET"), rows(sql::kLockAccounts, {}), row(sql::kReadClock, {"b", "c"})}},
+      {"confirm", {command(sql::kRollback, "ROLLBACK"), rows(sql::kConfirm, {"0"})}},
+      {"probe",
+       {command(sql::kBegin, "BEGIN"), rows(sql::kLockAccounts, {}), row(sql::kReadClock, {"a", "b"}),
+        command(sql::kUpdateBalances, "UPDATE 0"), command(sql::kInsertLogs, "INSERT 0 0"),
+        command(sql::kInsertKeys, "INSERT 0 0"), command(sql::kRollback, "ROLLBACK"), rows(sql::kSeeStandbys, {"t"})}},
       {"end_backend", {rows(sql::kEndBackend, {"t"})}},
       {"find", {rows(sql::kFindTransaction, {"1"}), rows(sql::kConfirm, {"0"})}},
       {"reads",
@@ -486,8 +501,9 @@ class StoreWire {
 
   // Locks for the next batch, which has to be the first step of a transaction.
   void begin() {
-    const std::string answer = join(messages_of(
-        {command(sql::kBegin, "BEGIN"), rows(sql::kLockAccounts, {}), rows(sql::kReadClock, {big_endian(0, 8)})}));
+    if (!store_.is_open()) open();
+    const std::string answer = join(messages_of({command(sql::kBegin, "BEGIN"), rows(sql::kLockAccounts, {}),
+                                                 row(sql::kReadClock, {big_endian(0, 8), token_})}));
     const Step lock = [](LaneStore& store) -> Task<StoreStatus> {
       const LockRequest request;
       Locked locked;
@@ -527,25 +543,43 @@ class StoreWire {
   void open() {
     close();  // here, because it takes turns of the loop
     start([](LaneStore& store) -> Task<StoreStatus> {
-      const Result<void> opened = co_await store.open();
-      co_return opened ? StoreStatus::kOk : StoreStatus::kLost;
+      int64_t id_block = 0;
+      const Result<void> opened = co_await store.open(id_block);
+      co_return opened&& id_block == 9 ? StoreStatus::kOk : StoreStatus::kLost;
     });
     server_.accept();
     server_.let_in();
-    // Its settings, who it is, and then what it prepares.
-    std::vector<std::string> rows_of_it{pg::data_row({"set"}),
-                                        pg::data_row({big_endian(7, 4), big_endian(0, 8), std::string(1, '\0')})};
+    // What it is: no standby, UTF8, and nothing else that the role may ask.
+    const std::string no(1, '\0');
+    server_.read_to_sync();
+    server_.send(answer_row({no, "UTF8", no, no}) + pg::ready_for_query('I'));
+    // Whether it shares its sessions: it has only one.
+    server_.turn_away();
+    // Its settings, who serves it, and then what it prepares.
     std::string answer;
     for (const auto& asked : server_.read_to_sync()) {
       answer += pg::parse_complete();
       if (!asked.is_run) continue;
-      answer += pg::bind_complete() + pg::row_description(rows_of_it.size() == 2 ? 1 : 3) + rows_of_it.front() +
-                pg::command_complete("SELECT 1");
-      rows_of_it.erase(rows_of_it.begin());
+      if (!asked.values.empty()) token_ = asked.values.back();
+      const std::string row =
+          asked.values.empty() ? answer_row({big_endian(7, 4), big_endian(0, 8)}) : answer_row({"set"});
+      answer += row.substr(pg::parse_complete().size());
     }
     server_.send(answer + pg::ready_for_query('I'));
+    // The first ids, which the lane asks for by itself; the loop has to turn for that.
+    while (!server_.has_input()) loop_.turn();
+    server_.read_to_sync();
+    server_.send(join(messages_of({command(sql::kBegin, "BEGIN"), row(sql::kEnterLanes, {"", "100ms"}),
+                                   row(sql::kReserveFirstIds, {big_endian(9, 8), big_endian(0, 8), "local", "0"}),
+                                   command(sql::kCommit, "COMMIT")})));
     while (!ended_) loop_.turn();
     EXPECT_EQ(status_, StoreStatus::kOk);
+  }
+
+  // To one unnamed statement.
+  static std::string answer_row(const std::vector<std::string>& values) {
+    return pg::parse_complete() + pg::bind_complete() + pg::row_description(values.size()) + pg::data_row(values) +
+           pg::command_complete("SELECT 1");
   }
 
   ManualClock clock_;
@@ -553,11 +587,13 @@ class StoreWire {
   ScriptedPostgres server_;
   Connector connector_{{.conninfo = server_.conninfo()}};
   DatabaseCounters counters_;
-  PgLaneStore store_{loop_, connector_, counters_, kTimeout, [] {}};
+  UnreadableRows unreadable_{loop_.clock()};
+  PgLaneStore store_{loop_, connector_, counters_, unreadable_, kTimeout, [] {}};
   Scope scope_;
   bool ended_ = true;
   StoreStatus status_ = StoreStatus::kLost;
   std::string first_asked_;
+  std::string token_;
 };
 
 // A batch whose write takes `statements` and COMMIT.
@@ -700,7 +736,8 @@ TEST_F(LaneStoreProtocol, FindingACommitInDoubt) {
   const std::vector<std::string> messages = messages_of(answers);
   bool found = false;
   const StoreWire::Step find = [&](LaneStore& store) -> Task<StoreStatus> {
-    const Marker marker{.log_row_id = 2};
+    const LogRow log_row{.transaction_id = 1, .account_number = 1, .seq = 1};
+    const Marker marker{.log_row = &log_row, .now_us = 1};
     co_return co_await store.find(marker, found);
   };
   EXPECT_EQ(wire_.step(find, join(messages)), StoreStatus::kOk);

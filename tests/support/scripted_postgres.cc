@@ -52,6 +52,28 @@ std::string report_body(const pg::Report& report) {
   return body + '\0';
 }
 
+size_t take16(std::string_view& bytes) {
+  const size_t value = static_cast<size_t>(static_cast<uint8_t>(bytes[0])) << 8 | static_cast<uint8_t>(bytes[1]);
+  bytes.remove_prefix(2);
+  return value;
+}
+
+// The parameters in the body of a Bind.
+std::vector<std::string> values_of(std::string_view body) {
+  for (int name = 0; name < 2; ++name) body.remove_prefix(body.find('\0') + 1);  // portal, statement
+  const size_t formats = take16(body);
+  body.remove_prefix(2 * formats);
+  std::vector<std::string> values(take16(body));
+  for (std::string& value : values) {
+    const size_t size = read32(body);
+    body.remove_prefix(kLengthSize);
+    if (size == 0xFFFFFFFF) continue;
+    value = body.substr(0, size);
+    body.remove_prefix(size);
+  }
+  return values;
+}
+
 void wait_until_readable(int descriptor) {
   pollfd waiting{descriptor, POLLIN, 0};
   if (::poll(&waiting, 1, kPatienceMs) <= 0) fatal("the scripted PostgreSQL has heard nothing of its client");
@@ -122,6 +144,11 @@ void ScriptedPostgres::accept() {
   received_.clear();
 }
 
+void ScriptedPostgres::turn_away() {
+  wait_until_readable(listener_.get());
+  const UniqueFd other(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+}
+
 void ScriptedPostgres::let_in() {
   read(read32(read(kLengthSize)) - kLengthSize);  // version, user, database and the like
   std::string key(2 * kLengthSize, '\1');
@@ -144,6 +171,7 @@ std::vector<ScriptedPostgres::Asked> ScriptedPostgres::read_to_sync() {
         const std::string statement = body + std::strlen(body) + 1;  // behind the portal's name
         if (!is_parsed || asked.back().statement != statement) asked.push_back({.statement = statement});
         asked.back().is_run = true;
+        asked.back().values = values_of(std::string_view(bytes).substr(1));
         is_parsed = false;
         break;
       }
@@ -172,6 +200,11 @@ std::string ScriptedPostgres::read(size_t count) {
   const std::string bytes = received_.substr(0, count);
   received_.erase(0, count);
   return bytes;
+}
+
+bool ScriptedPostgres::has_input() const {
+  pollfd now{client_.get(), POLLIN, 0};
+  return !received_.empty() || ::poll(&now, 1, 0) > 0;
 }
 
 void ScriptedPostgres::send(std::string_view bytes) {

@@ -41,9 +41,10 @@ class ScriptedPostgres {
  public:
   // One statement of the client's, in order of arrival.
   struct Asked {
-    std::string statement;   // its name; "" for the unnamed one
-    bool is_parsed = false;  // Parse came
-    bool is_run = false;     // Bind, Describe and Execute came
+    std::string statement;                 // its name; "" for the unnamed one
+    bool is_parsed = false;                // Parse came
+    bool is_run = false;                   // Bind, Describe and Execute came
+    std::vector<std::string> values = {};  // of its parameters; NULL reads as ""
   };
 
   ScriptedPostgres();  // listens on a socket in a directory of its own
@@ -52,10 +53,14 @@ class ScriptedPostgres {
 
   // Takes the client that is connecting, in place of the one before.
   void accept();
+  // Closes the door on another one that is connecting.
+  void turn_away();
   // Waits for the client's start-up message and answers it.
   void let_in();
   // Everything up to the next Sync.
   std::vector<Asked> read_to_sync();
+  // Whether the client has sent something that was not read yet.
+  bool has_input() const;
   void send(std::string_view bytes);
   // Whether the client has read all that was sent.
   bool is_read() const;
