@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 namespace txn::test {
 
@@ -99,15 +100,47 @@ void Clients::complain(const std::string& what) {
   hearsay_.complaints.push_back(what);
 }
 
+// A 200 is the same whenever it is told.
 void Clients::note(const Attempt& attempt) {
   if (attempt.status != 200) return;
   const std::lock_guard lock(hearsay_.mutex);
-  hearsay_.acknowledged.insert(attempt.description);
+  const auto [said_before, is_new] = hearsay_.acknowledged.emplace(attempt.description, attempt.body);
+  if (!is_new && said_before->second != attempt.body)
+    hearsay_.complaints.push_back(attempt.description + ": answered " + said(attempt) + " after 200 " +
+                                  said_before->second);
 }
 
 std::set<std::string> Clients::acknowledged() {
   const std::lock_guard lock(hearsay_.mutex);
-  return hearsay_.acknowledged;
+  std::set<std::string> descriptions;
+  for (const auto& [description, body] : hearsay_.acknowledged) descriptions.insert(description);
+  return descriptions;
+}
+
+void Clients::hold_still(const Record& record) {
+  if (record.in_doubt) {
+    const std::lock_guard lock(hearsay_.mutex);
+    hearsay_.left_alone.push_back(record.told);
+  }
+  while (record.in_doubt && impatient_.load() && !stopping_.load()) std::this_thread::sleep_for(kRetryPause);
+}
+
+void Clients::ask_about_tries(Milliseconds patience) {
+  std::vector<Attempt> tries;
+  {
+    const std::lock_guard lock(hearsay_.mutex);
+    tries = std::exchange(hearsay_.left_alone, {});
+  }
+  Connections connections(ports_);
+  size_t replica = 0;
+  for (Attempt& attempt : tries) {
+    ApiClient& client = connections.to(replica++ % ports_.size());
+    client.set_timeout(patience);
+    const std::string key = attempt.description;
+    perform(client, attempt, {{"Idempotency-Key", key}});
+    if (attempt.status == 0) client.disconnect();
+    note(attempt);
+  }
 }
 
 std::vector<std::string> Clients::complaints() {
@@ -144,6 +177,7 @@ void Clients::client_main(int index) {
     record.first_status = record.told.status;
     const bool was_sent = record.told.error != "cannot connect";
     record.in_doubt = record.told.status == 504 || (record.told.status == 0 && was_sent);
+    if (is_impatient) hold_still(record);
     if (record.told.status == 200) ++successes_;
     if (is_definite(record.told.status) && record.has_key && below(random, 10) == 0)
       check_replay(record, connections.to(other));

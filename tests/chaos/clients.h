@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <random>
 #include <set>
@@ -68,7 +69,8 @@ struct Tally {
 struct Hearsay {
   std::mutex mutex;
   std::vector<std::string> complaints;
-  std::set<std::string> acknowledged;  // descriptions of what was answered 200, the first time or later
+  std::map<std::string, std::string> acknowledged;  // what was answered 200, the first time or later, by description
+  std::vector<Attempt> left_alone;                  // with keys, by clients that were impatient
   std::atomic<int64_t> replays_checked = 0;
   std::atomic<int64_t> reads_checked = 0;
 };
@@ -81,9 +83,11 @@ class Clients {
 
   int64_t successes() const { return successes_.load(); }
   bool wait_for_successes(int64_t more, Milliseconds timeout) const;
-  // From now on every first try has a key, hangs up soon and is asked again at once: what is slow to be confirmed is
-  // asked about by repeats alone.
+  // From now on each client makes one more try, with a key, does not wait for its answer, and then holds still until it
+  // is told to be patient again. So whatever commits slowly is left to itself, and can be asked about.
   void be_impatient(bool impatient) { impatient_ = impatient; }
+  // Asks about those tries under their keys, one after the other, from this thread. What it hears counts as said.
+  void ask_about_tries(Milliseconds patience);
   // Ends after the operation in hand.
   void stop();
   // After stop(), with all replicas well: asks again under its key whatever is still in doubt, until the answer is
@@ -104,6 +108,7 @@ class Clients {
   void check_read(const Record& record, ApiClient& other);
   void complain(const std::string& what);
   void note(const Attempt& attempt);
+  void hold_still(const Record& record);
 
   const Ports& ports_;
   const std::vector<int64_t> accounts_;

@@ -32,6 +32,7 @@ constexpr int kSettingsAtOnce = 3;
 
 // standby-stalled: so long before it clients become impatient, so that those who find commits waiting are.
 constexpr Milliseconds kImpatience{200};
+constexpr Milliseconds kProbePatience{100};
 
 // One thing that an operator changes. In `change` and `back` a % stands for the database's name. Sessions are ended in
 // between, so that new ones get it; half of them, so that both kinds are at work.
@@ -190,6 +191,16 @@ void FaultInstance::stall_standby() {
   ::kill(stopped_receiver_, SIGSTOP);
 }
 
+// What an operator may do who sees commits hang. They are then done here, with a warning or an error, and not there.
+void FaultInstance::end_waits_for_standby() {
+  const char* const how[] = {"", "pg_cancel_backend", "pg_terminate_backend"};
+  const std::string chosen = how[random_() % 3];
+  if (chosen.empty()) return;
+  session_.bank().database().query("SELECT " + chosen +
+                                   "(pid) FROM pg_stat_activity WHERE application_name LIKE 'replica-%' AND "
+                                   "wait_event = 'SyncRep'");
+}
+
 // While no WAL arrives: what has been answered 200 by now is there, or would be lost if the primary went away.
 void FaultInstance::compare_with_standby() {
   std::set<std::string> missing = clients_.acknowledged();
@@ -346,7 +357,7 @@ void FaultInstance::begin() {
       change_settings();
       break;
     case Fault::kStandbyStalled:
-      length_ = between(4'500, 5'500);  // lanes give up after 3 s
+      length_ = between(3'500, 4'500);  // lanes give up after 3 s
       stall_standby();
       break;
     case Fault::kStandbyPromoted:
@@ -356,7 +367,8 @@ void FaultInstance::begin() {
         clients_.be_impatient(true);
         pause(kImpatience);
         session_.cluster().replication_line().fall_silent(Proxy::Silence::kAnswers);
-        pause(between(3'500, 4'500));
+        pause(between(4'500, 5'000));  // lanes give up after 3 s
+        clients_.ask_about_tries(kProbePatience);
         clients_.be_impatient(false);
       }
       session_.postgres().kill_all();
@@ -387,13 +399,20 @@ void FaultInstance::last() {
     }
     return;
   }
+  if (fault_ == Fault::kStandbyStalled) {
+    pause(between(500, 1'500));
+    end_waits_for_standby();
+  }
   pause(length_);
   if (fault_ == Fault::kDiskFull) wait_until([this] { return is_disk_noticed(); }, kNoticeTimeout);
   if (fault_ == Fault::kClockBack) {
     session_.cluster().set_clock_before_midnight(kJustBefore);
     pause(between(300, 1'500));
   }
-  if (fault_ == Fault::kStandbyStalled) compare_with_standby();
+  if (fault_ == Fault::kStandbyStalled) {
+    clients_.ask_about_tries(kProbePatience);
+    compare_with_standby();
+  }
   if (fault_ == Fault::kPrimaryReturned) return_primary();
 }
 

@@ -121,6 +121,7 @@ class FaultInstance {
   Findings judge_row_locked();
   Findings judge_refusal();
   void stall_standby();
+  void end_waits_for_standby();
   void compare_with_standby();
   void continue_standby();
   void close_doors(size_t server);
