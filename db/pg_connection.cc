@@ -47,6 +47,7 @@ void PgConnection::adopt(OpenedConnection opened) {
   session_token_ = std::move(opened.session_token);
   timeline_ = opened.timeline;
   lost_ = false;
+  loss_text_.clear();
   closing_ = false;
   ++counters_.connects;
   ++counters_.connections;
@@ -91,9 +92,9 @@ bool PgConnection::begin_sync(int64_t timeout_ns) {
   failed_index_ = results_.size();
   doubts_standbys_ = false;
   status_ = ExchangeStatus::kLost;
-  if (!is_open()) return false;
-  error_text_.clear();
+  error_text_ = loss_text_;
   error_sqlstate_.clear();
+  if (!is_open()) return false;
   ++counters_.exchanges;
   counters_.statements += results_.size();
   in_exchange_ = true;
@@ -103,6 +104,7 @@ bool PgConnection::begin_sync(int64_t timeout_ns) {
     in_exchange_ = false;
     --counters_.busy;
     lose(PQerrorMessage(handle_.get()));
+    error_text_ = loss_text_;
     return false;
   }
   loop_.timers().arm(deadline_, loop_.clock().now_ns() + timeout_ns);
@@ -211,9 +213,9 @@ bool PgConnection::take(PgResult result) {
 // The socket is dead. What has come through it before stands: a COMMIT that was acknowledged with the server's last
 // breath is one.
 void PgConnection::on_broken() {
-  const std::string why = PQerrorMessage(handle_.get());
+  loss_text_ = PQerrorMessage(handle_.get());
   read_results();
-  lose(why);
+  lose("");
 }
 
 void PgConnection::finish_exchange(ExchangeStatus status) {
@@ -230,12 +232,14 @@ void PgConnection::lose(std::string why) {
   lost_ = true;
   ++counters_.losses;
   --counters_.connections;
-  while (!why.empty() && why.back() == '\n') why.pop_back();
-  error_text_ = std::move(why);
-  error_sqlstate_.clear();
+  if (loss_text_.empty()) loss_text_ = std::move(why);
+  while (!loss_text_.empty() && loss_text_.back() == '\n') loss_text_.pop_back();
   if (in_exchange_) {
+    error_text_ = loss_text_;
+    error_sqlstate_.clear();
     finish_exchange(ExchangeStatus::kLost);
   } else if (handle_ != nullptr && !closing_) {
+    // An exchange that has just ended, and whose owner has not looked yet, keeps its own error.
     owner_.on_idle_connection_lost();
   }
 }

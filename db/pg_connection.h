@@ -154,6 +154,7 @@ class PgConnection {
   std::string session_token_;
   uint32_t timeline_ = 0;
   bool lost_ = false;
+  std::string loss_text_;  // why
   bool closing_ = false;
 
   // The exchange being built or under way.

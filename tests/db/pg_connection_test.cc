@@ -208,6 +208,8 @@ TEST_F(PgConnectionTest, WhatWasCompleteBeforeTheEndStands) {
     connection.push(kOne);
     const ExchangeStatus status = co_await connection.sync(kTimeout);
     EXPECT_EQ(status, ExchangeStatus::kLost);
+    EXPECT_TRUE(connection.error_text().starts_with("server closed the connection")) << connection.error_text();
+    EXPECT_TRUE(connection.error_text().ends_with("processing the request.")) << connection.error_text();
     EXPECT_EQ(connection.error_sqlstate(), "");
     EXPECT_TRUE(connection.result(0).ok());
     EXPECT_EQ(connection.result(0).command_tag(), "SELECT 1");

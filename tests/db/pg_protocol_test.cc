@@ -427,6 +427,13 @@ TEST_F(PgProtocol, AnErrorThatSkipsNothing) {
   expect_the_plain_reading(pg::error_response(kError), rest_of_it, Cuts::kThere);
 }
 
+TEST_F(PgProtocol, AnErrorAndThenTheEnd) {
+  for (const Exchange& exchange : exchanges()) {
+    for (const Twist& twist : twists(messages_of(exchange.answers), pg::error_response(kError), ready_only))
+      agrees(exchange, twist.bytes, 0, true);
+  }
+}
+
 TEST_F(PgProtocol, AFatalErrorAndTheEnd) {
   expect_the_plain_reading(pg::error_response(kFatal), nothing, Cuts::kThere, true);
 }
