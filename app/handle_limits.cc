@@ -1,6 +1,7 @@
 // GET transfer limits: by privilege, all of them, and an account's with what is left of the day.
 #include <algorithm>
 
+#include "app/exchange_client.h"
 #include "app/path_value.h"
 #include "app/respond.h"
 #include "app/routes.h"
@@ -36,14 +37,16 @@ void append_limit(std::string& out, PgRow& row, int first = 0) {
   append_json_int(out, row.int4(first + 2));
 }
 
-Task<void> answer_privilege(Context& context, Exchange& exchange, std::optional<Privilege> privilege) {
+Task<void> answer_privilege(Context& context, Exchange& exchange, std::optional<Privilege> privilege,
+                            Principal caller) {
   if (!privilege) {
     respond_problem(context, exchange, Problem::kTransferLimitNotFound);
     co_return;
   }
   PgParameters parameters;
   parameters.add_text(to_string(*privilege));
-  const auto rows = co_await context.reader.query(sql::kSelectLimit, parameters);
+  const ExchangeClient client(exchange);
+  const auto rows = co_await context.reader.query(sql::kSelectLimit, parameters, {caller.subject, &client});
   if (!rows) {
     respond_problem(context, exchange, Problem::kServiceUnavailable);
     co_return;
@@ -66,7 +69,8 @@ Task<void> answer_privilege(Context& context, Exchange& exchange, std::optional<
 Task<void> answer_account(Context& context, Exchange& exchange, int64_t account_number, Principal caller) {
   PgParameters parameters;
   parameters.add_int8(account_number);
-  const auto rows = co_await context.reader.query(sql::kSelectAccount, parameters);
+  const ExchangeClient client(exchange);
+  const auto rows = co_await context.reader.query(sql::kSelectAccount, parameters, {caller.subject, &client});
   if (!rows) {
     respond_problem(context, exchange, Problem::kServiceUnavailable);
     co_return;
@@ -116,16 +120,16 @@ Task<void> answer_account(Context& context, Exchange& exchange, int64_t account_
 
 }  // namespace
 
-Task<void> handle_privilege_limit(Context& context, Exchange& exchange, RouteMatch match, Principal) {
-  return answer_privilege(context, exchange, parse_privilege(match.params[0]));
+Task<void> handle_privilege_limit(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
+  return answer_privilege(context, exchange, parse_privilege(match.params[0]), caller);
 }
 
 // One place in the path for two things: digits are an account, letters a privilege level.
 Task<void> handle_limit(Context& context, Exchange& exchange, RouteMatch match, Principal caller) {
   const std::string_view text = match.params[0];
-  if (const auto privilege = parse_privilege(text)) return answer_privilege(context, exchange, privilege);
+  if (const auto privilege = parse_privilege(text)) return answer_privilege(context, exchange, privilege, caller);
   const bool is_number = std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (!is_number) return answer_privilege(context, exchange, std::nullopt);
+  if (!is_number) return answer_privilege(context, exchange, std::nullopt, caller);
   const auto account_number = parse_number(text, 1);
   if (!account_number) {
     return [](Context& ctx, Exchange& ex) -> Task<void> {
@@ -136,9 +140,10 @@ Task<void> handle_limit(Context& context, Exchange& exchange, RouteMatch match, 
   return answer_account(context, exchange, *account_number, caller);
 }
 
-Task<void> handle_limit_rules(Context& context, Exchange& exchange, RouteMatch, Principal) {
+Task<void> handle_limit_rules(Context& context, Exchange& exchange, RouteMatch, Principal caller) {
   PgParameters none;
-  const auto rows = co_await context.reader.query(sql::kSelectLimits, none);
+  const ExchangeClient client(exchange);
+  const auto rows = co_await context.reader.query(sql::kSelectLimits, none, {caller.subject, &client});
   if (!rows) {
     respond_problem(context, exchange, Problem::kServiceUnavailable);
     co_return;

@@ -311,6 +311,12 @@ void write_database(Page& page, const Settings& settings, const ConnectorCounter
                [](const WorkerMetrics& worker) { return worker.reader->failed.value(); });
   page.counter("db_reads_refused_total", "Reads given up: the database was away, or no connection free in time.",
                [](const WorkerMetrics& worker) { return worker.reader->refused.value(); });
+  page.counter("db_reads_deferred_total", "Reads that waited because their subject had as many on the way as it may.",
+               [](const WorkerMetrics& worker) { return worker.reader->deferred.value(); });
+  page.counter("db_reads_abandoned_total", "Reads not sent because their client had gone.",
+               [](const WorkerMetrics& worker) { return worker.reader->abandoned.value(); });
+  page.counter("db_read_sessions_replaced_total", "Read connections made anew after an error of their session.",
+               [](const WorkerMetrics& worker) { return worker.reader->sessions_replaced.value(); });
 }
 
 void write_tokens(Page& page, const TokenKeySourceCounters& keys) {

@@ -155,18 +155,52 @@ const Statement kSelectLimits{
     "select_limits",
     "SELECT privilege, daily_limit, transaction_limit FROM transfer_limits ORDER BY daily_limit DESC, privilege"};
 
-// One page, newest first: rows below $2 (a seq) that are within [$3, $4], $5 of them skipped, at most $6.
+// One page, newest first: rows below $2 (a seq), the first $3 of them skipped, at most $4.
 const Statement kSelectLogs{
     "select_logs",
     "SELECT id, seq, counterparty, amount, transaction_type, direction, balance_after, transaction_id, "
-    "coalesce(transfer_mode, ''), description, created_at "
+    "coalesce(transfer_mode, '') AS transfer_mode, description, created_at "
     "FROM transaction_logs WHERE account_number = $1::bigint AND seq < $2::bigint "
-    "AND created_at >= $3::timestamptz AND created_at <= $4::timestamptz "
-    "ORDER BY seq DESC OFFSET $5::bigint LIMIT $6::bigint"};
+    "ORDER BY seq DESC OFFSET $3::bigint LIMIT $4::bigint"};
+// The same between the first row of $5 or later and the last of $6 or earlier, without reading what lies outside. There
+// is no index by time, and none is wanted: each would cost every movement. Within an account created_at does not
+// decrease with seq, so both ends are found by halving: `low` to `high` is where the first row of that time can be, and
+// a step looks at the first row from the middle on. Some 2 log2(n) looks, holes in seq or not. Where a clock was set
+// back the rows in between may be of other times; the page is of seqs all the same, and its reader drops them.
+const Statement kSelectLogsBetween{"select_logs_between", R"sql(
+WITH RECURSIVE bounds (is_end, time, low, high) AS (
+  SELECT t.is_end, t.time, 1::bigint, least(newest.seq, 9223372036854775806) + 1
+  FROM (
+    SELECT seq FROM transaction_logs
+    WHERE account_number = $1::bigint AND seq < $2::bigint ORDER BY seq DESC LIMIT 1
+  ) newest
+  CROSS JOIN LATERAL (VALUES (false, $5::timestamptz), (true, $6::timestamptz + interval '1 microsecond'))
+    AS t (is_end, time)
+  UNION ALL
+  SELECT b.is_end, b.time, CASE WHEN step.is_past THEN b.low ELSE step.seq + 1 END,
+         CASE WHEN step.is_past THEN b.middle ELSE b.high END
+  FROM (SELECT *, low + (high - low) / 2 AS middle FROM bounds WHERE low < high) b
+  CROSS JOIN LATERAL (
+    SELECT seq, coalesce(seq >= b.high OR created_at >= b.time, true) AS is_past
+    FROM (SELECT) one
+    LEFT JOIN LATERAL (
+      SELECT seq, created_at FROM transaction_logs
+      WHERE account_number = $1::bigint AND seq >= b.middle ORDER BY seq LIMIT 1
+    ) row_there ON true
+  ) step
+)
+SELECT id, seq, counterparty, amount, transaction_type, direction, balance_after, transaction_id,
+       coalesce(transfer_mode, '') AS transfer_mode, description, created_at
+FROM transaction_logs
+WHERE account_number = $1::bigint AND seq >= (SELECT low FROM bounds WHERE low >= high AND NOT is_end)
+  AND seq < (SELECT low FROM bounds WHERE low >= high AND is_end)
+ORDER BY seq DESC OFFSET $3::bigint LIMIT $4::bigint
+)sql"};
 const Statement kSelectTransaction{
     "select_transaction",
     "SELECT t.id, t.seq, t.counterparty, t.amount, t.transaction_type, t.direction, t.balance_after, "
-    "t.transaction_id, coalesce(t.transfer_mode, ''), t.description, t.created_at, t.account_number, a.owner_id "
+    "t.transaction_id, coalesce(t.transfer_mode, '') AS transfer_mode, t.description, t.created_at, t.account_number, "
+    "a.owner_id "
     "FROM transaction_logs t CROSS JOIN LATERAL "
     "(SELECT owner_id FROM accounts WHERE account_number = t.account_number LIMIT 1) a "
     "WHERE t.id IN ($1::bigint * 2, $1::bigint * 2 + 1) ORDER BY t.id"};
@@ -270,8 +304,9 @@ std::span<const Statement* const> lane_statements() {
 }
 
 std::span<const Statement* const> reader_statements() {
-  static constexpr std::array kAll{&kPing,       &kSelectAccount,     &kSelectLimit, &kSelectLimits,
-                                   &kSelectLogs, &kSelectTransaction, &kExpireKeys,  &kAuditAccounts};
+  static constexpr std::array kAll{&kPing,         &kSelectAccount,     &kSelectLimit,       &kSelectLimits,
+                                   &kSelectLogs,   &kSelectLogsBetween, &kSelectTransaction, &kExpireKeys,
+                                   &kAuditAccounts};
   return kAll;
 }
 

@@ -45,8 +45,9 @@ extern const Statement kPing;
 extern const Statement kSelectAccount;  // $1 bigint
 extern const Statement kSelectLimit;    // $1 text
 extern const Statement kSelectLimits;
-extern const Statement kSelectLogs;  // see statements.cc
-extern const Statement kExpireKeys;  // removes some of what has expired
+extern const Statement kSelectLogs;         // $1 account, $2 below this seq, $3 skip, $4 limit, all bigint
+extern const Statement kSelectLogsBetween;  // the same, and $5, $6 timestamptz: first and last time
+extern const Statement kExpireKeys;         // removes some of what has expired
 // Ledger audit: $1 bigint the last account looked at, $2 bigint round, $3, $4, $5 bigint: accounts, rows of an account
 // and its earlier piece, rows altogether, at most. See statements.cc.
 extern const Statement kAuditAccounts;
