@@ -49,7 +49,9 @@ Task<void> Lane::run() {
     void await_resume() const {}
   };
   while (!ledger_.stopping_) {
-    if (store_->is_open() && store_->is_superseded()) co_await leave_superseded();
+    if (store_->is_open() && store_->is_superseded()) {
+      co_await leave_superseded();
+    }
     if (!store_->is_open()) {
       co_await connect();
       continue;
@@ -126,7 +128,9 @@ void Lane::enter_accounts() {
 Task<void> Lane::process(Batch batch, LockWait wait) {
   Attempt result = co_await attempt(batch, wait);
   // Whoever it is that does not let go, the others in the batch have nothing to do with it.
-  if (result == Attempt::kLocked && wait == LockWait::kShort) result = co_await attempt(batch, LockWait::kNone);
+  if (result == Attempt::kLocked && wait == LockWait::kShort) {
+    result = co_await attempt(batch, LockWait::kNone);
+  }
   if (batch.empty()) co_return;
   switch (result) {
     case Attempt::kDone:
@@ -261,7 +265,9 @@ Task<Lane::Attempt> Lane::attempt(Batch& batch, LockWait wait) {
   const IdBlocks ids_before = ids_;
 
   StoreStatus status = StoreStatus::kOk;
-  if (needs_claim(batch)) status = co_await claim(batch);
+  if (needs_claim(batch)) {
+    status = co_await claim(batch);
+  }
   if (status == StoreStatus::kOk && !undecided_.empty()) {
     LockRequest request = plan_lock();
     request.wait = wait;
@@ -276,7 +282,9 @@ Task<Lane::Attempt> Lane::attempt(Batch& batch, LockWait wait) {
       decide();
     }
   }
-  if (status == StoreStatus::kForeign) co_await leave_foreign_session();
+  if (status == StoreStatus::kForeign) {
+    co_await leave_foreign_session();
+  }
   if (status == StoreStatus::kFailed) co_return Attempt::kFailed;
   if (status != StoreStatus::kOk) co_return Attempt::kLost;
 

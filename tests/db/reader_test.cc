@@ -73,7 +73,9 @@ class ReaderTest : public testing::Test {
  private:
   static Task<void> script(Loop& loop, Reader& reader, Scope& reads, Connector& connector,
                            const std::function<Task<void>(Loop&, Reader&)>& body) {
-    while (!reader.is_connected()) co_await loop.sleep_for(10 * kNanosPerMilli);
+    while (!reader.is_connected()) {
+      co_await loop.sleep_for(10 * kNanosPerMilli);
+    }
     co_await body(loop, reader);
     reader.stop();
     connector.stop();
@@ -154,7 +156,9 @@ TEST_F(ReaderTest, WhatWaitsTooLongIsRefusedWhereverItWaits) {
         co_await loop.sleep_for(20 * kNanosPerMilli);  // sent
         for (int i = 0; i < 100; ++i) scope.spawn(read(reader, sql::kPing, {.subject = kBusy}, "busy"));
         scope.spawn(read(reader, sql::kPing, {}, "own"));
-        while (reader.counters().refused < 101U) co_await loop.sleep_for(20 * kNanosPerMilli);
+        while (reader.counters().refused < 101U) {
+          co_await loop.sleep_for(20 * kNanosPerMilli);
+        }
         EXPECT_EQ(reader.counters().queued, 0U);
         EXPECT_TRUE(blocker->run_script("COMMIT").has_value());
         co_await scope.join();
