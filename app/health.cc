@@ -39,9 +39,14 @@ Task<void> Health::run() {
     if (loop_.clock().now_ns() - ledger_.proved_ns() >= kAskAfterNs) ledger_.ask_for_proof();
     co_await pause_.wait(kLookEveryNs);
     counters_.money_moved_ns = ledger_.is_connected() ? static_cast<uint64_t>(ledger_.proved_ns()) : 0;
-    if (!started_ && is_database_up()) {
+    const bool is_up = is_database_up();
+    if (!started_ && is_up) {
       started_ = true;
       starting_.fetch_sub(1);
+    }
+    if (started_ && is_up == is_away_) {
+      is_away_ = !is_up;
+      away_.fetch_add(is_away_ ? 1 : -1);
     }
   }
 }

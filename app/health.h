@@ -18,6 +18,9 @@ namespace txn {
 // the next request may come to any of them.
 using StartingWorkers = std::atomic<int>;
 
+// Those that have started and cannot move money at the moment: nobody is ready then either.
+using WorkersAway = std::atomic<int>;
+
 // What one worker knows of the database.
 struct HealthCounters {
   Gauge money_moved_ns;  // CLOCK_MONOTONIC when a lane last committed, or found that it could; 0: it cannot
@@ -28,8 +31,8 @@ struct HealthCounters {
 
 class Health {
  public:
-  Health(Loop& loop, Ledger& ledger, const AccountsState& accounts, StartingWorkers& starting)
-      : loop_(loop), pause_(loop), ledger_(ledger), accounts_(accounts), starting_(starting) {}
+  Health(Loop& loop, Ledger& ledger, const AccountsState& accounts, StartingWorkers& starting, WorkersAway& away)
+      : loop_(loop), pause_(loop), ledger_(ledger), accounts_(accounts), starting_(starting), away_(away) {}
 
   // Asks until stop().
   void start(Scope& scope) { scope.spawn(run()); }
@@ -41,9 +44,10 @@ class Health {
   // Every worker has come this far.
   bool has_started() const { return starting_.load() == 0; }
 
-  // The database is up and every worker has started. The accounts service has no part in it: no request needs it, so
-  // taking replicas out of service for its sake would turn its outage into ours.
-  bool is_ready() const { return is_database_up() && has_started(); }
+  // The database is up, for this worker and as far as known for the others, and every worker has started. The accounts
+  // service has no part in it: no request needs it, so taking replicas out of service for its sake would turn its
+  // outage into ours.
+  bool is_ready() const { return is_database_up() && has_started() && away_.load() == 0; }
 
   // What came of the last question to the accounts service. Waits for the first answer, which cannot take longer than
   // kAccountsTimeoutNs; after that there always is one.
@@ -62,7 +66,9 @@ class Health {
   Ledger& ledger_;
   const AccountsState& accounts_;
   StartingWorkers& starting_;
+  WorkersAway& away_;
   bool started_ = false;
+  bool is_away_ = false;  // and counted
   bool draining_ = false;
   HealthCounters counters_;
 };

@@ -116,7 +116,7 @@ class Worker::Parts {
                       shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
-        health_(loop_, ledger_, shared.accounts, shared.workers_starting),
+        health_(loop_, ledger_, shared.accounts, shared.workers_starting, shared.workers_away),
         key_expiry_(loop_, reader_),
         ledger_audit_(loop_, reader_, unreadable_),
         counters_(routes().size()),

@@ -109,6 +109,10 @@ Task<bool> Lane::try_connect() {
     ++ledger_.counters_.connects;
     co_return true;
   }
+  if (std::exchange(ledger_.wants_proof_, false)) {
+    ++ledger_.counters_.probes;
+    ++ledger_.counters_.probes_failed;
+  }
   if (!away_ && !ledger_.stopping_)
     LOG(kWarning, "db.lane", "Cannot connect to the database; trying on")
         .field("lane", index_)
