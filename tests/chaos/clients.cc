@@ -125,7 +125,7 @@ void Clients::hold_still(const Record& record) {
   while (record.in_doubt && impatient_.load() && !stopping_.load()) std::this_thread::sleep_for(kRetryPause);
 }
 
-void Clients::ask_about_tries(Milliseconds patience) {
+size_t Clients::ask_about_tries(Milliseconds patience) {
   std::vector<Attempt> tries;
   {
     const std::lock_guard lock(hearsay_.mutex);
@@ -141,6 +141,7 @@ void Clients::ask_about_tries(Milliseconds patience) {
     if (attempt.status == 0) client.disconnect();
     note(attempt);
   }
+  return tries.size();
 }
 
 std::vector<std::string> Clients::complaints() {

@@ -86,8 +86,9 @@ class Clients {
   // From now on each client makes one more try, with a key, does not wait for its answer, and then holds still until it
   // is told to be patient again. So whatever commits slowly is left to itself, and can be asked about.
   void be_impatient(bool impatient) { impatient_ = impatient; }
-  // Asks about those tries under their keys, one after the other, from this thread. What it hears counts as said.
-  void ask_about_tries(Milliseconds patience);
+  // Asks about those tries under their keys, one after the other, from this thread, and returns how many there were.
+  // What it hears counts as said.
+  size_t ask_about_tries(Milliseconds patience);
   // Ends after the operation in hand.
   void stop();
   // After stop(), with all replicas well: asks again under its key whatever is still in doubt, until the answer is

@@ -34,6 +34,9 @@ constexpr int kSettingsAtOnce = 3;
 constexpr Milliseconds kImpatience{200};
 constexpr Milliseconds kProbePatience{100};
 
+// ids-given-again: what is sent arrives so much later at most, so that a batch can be met before its COMMIT.
+constexpr Milliseconds kSlowLine{200};
+
 // One thing that an operator changes. In `change` and `back` a % stands for the database's name. Sessions are ended in
 // between, so that new ones get it; half of them, so that both kinds are at work.
 struct SettingChange {
@@ -277,6 +280,49 @@ void FaultInstance::restart_pooler() {
   }
 }
 
+std::string FaultInstance::last_block() const {
+  return session_.bank().database().value("SELECT last_value FROM transaction_id_blocks");
+}
+
+// A replica that has just started takes a block of ids for its first batch, and its COMMIT never gets to PostgreSQL.
+// That the block is taken is in the WAL, for it was the first after a checkpoint, and not on disk, for nobody else
+// commits: the others are cut off before. Then PostgreSQL is killed.
+void FaultInstance::cut_off_first_commit() {
+  const auto cut_off = [](Proxy& line) {
+    line.close_door();
+    line.fall_silent(Proxy::Silence::kRequests);
+  };
+  session_.kill_replica(replica_);
+  for (size_t i = 0; i < session_.replicas(); ++i) {
+    if (i != replica_) session_.for_lines_of(i, cut_off);
+  }
+  session_.bank().database().query("CHECKPOINT");
+  session_.for_lines_of(replica_, [](Proxy& line) { line.delay_up_to(kSlowLine); });
+  session_.restart_replica(replica_);
+  wait_until([this] { return session_.is_in_mid_batch(replica_); }, kNoticeTimeout);
+  session_.for_lines_of(replica_, cut_off);
+  pause(2 * kSlowLine);
+  block_before_ = last_block();
+  session_.postgres().kill_all();
+}
+
+// Another replica, fresh as well, works with the ids first; then the one that is in doubt may ask.
+void FaultInstance::give_ids_again() {
+  session_.postgres().start();
+  has_hit_ = std::stoll(last_block()) < std::stoll(block_before_);
+  const size_t other = (replica_ + 1) % session_.replicas();
+  const auto mend = [](Proxy& line) {
+    line.delay_up_to(Milliseconds(0));
+    line.cut_silent();
+    line.open_door();
+  };
+  session_.kill_replica(other);
+  session_.for_lines_of(other, mend);
+  session_.restart_replica(other);
+  expect_progress("with the ids given again");
+  for (size_t i = 0; i < session_.replicas(); ++i) session_.for_lines_of(i, mend);
+}
+
 void FaultInstance::begin() {
   PrivatePostgres& postgres = session_.postgres();
   switch (fault_) {
@@ -386,6 +432,9 @@ void FaultInstance::begin() {
     case Fault::kPoolerOfTransactions:
       length_ = between(8'000, 10'000);
       break;
+    case Fault::kIdsGivenAgain:
+      cut_off_first_commit();
+      break;
   }
 }
 
@@ -410,7 +459,7 @@ void FaultInstance::last() {
     pause(between(300, 1'500));
   }
   if (fault_ == Fault::kStandbyStalled) {
-    clients_.ask_about_tries(kProbePatience);
+    has_hit_ = clients_.ask_about_tries(kProbePatience) > 0 && has_hit_;
     compare_with_standby();
   }
   if (fault_ == Fault::kPrimaryReturned) return_primary();
@@ -462,6 +511,9 @@ void FaultInstance::end() {
       break;
     case Fault::kPoolerRestarted:
       if (is_pooler_away_) session_.pooler().start();
+      break;
+    case Fault::kIdsGivenAgain:
+      give_ids_again();
       break;
     case Fault::kPoolerOfTransactions:
     case Fault::kSettingsChanged:

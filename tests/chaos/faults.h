@@ -34,6 +34,7 @@ enum class Fault : uint8_t {
   kPoolerRestarted,
   kPrimaryReturned,
   kPoolerOfTransactions,
+  kIdsGivenAgain,
 };
 
 // What has to stand below the replicas.
@@ -85,6 +86,9 @@ inline constexpr std::array kFaultKinds{
     FaultKind{Fault::kPoolerOfTransactions, "pooler-of-transactions",
               "PgBouncer in transaction mode, which the service has to refuse", true, Layout::kPooledInTransactions,
               true},
+    FaultKind{Fault::kIdsGivenAgain, "ids-given-again",
+              "PostgreSQL killed over a cut-off commit, after which the sequence gives its ids to somebody else", false,
+              Layout::kAlone, true},
 };
 
 const FaultKind& kind_of(Fault fault);
@@ -129,6 +133,9 @@ class FaultInstance {
   void rejoin();
   void return_primary();
   void restart_pooler();
+  void cut_off_first_commit();
+  void give_ids_again();
+  std::string last_block() const;
 
   const Fault fault_;
   Session& session_;
@@ -140,6 +147,7 @@ class FaultInstance {
   Record::Clock::time_point locked_until_{};
   pid_t stopped_receiver_ = 0;
   bool is_pooler_away_ = true;
+  std::string block_before_;  // last value of the sequence when PostgreSQL was killed
   Findings findings_;
   std::mt19937 random_;
   size_t replica_ = 0;
