@@ -63,6 +63,7 @@ class Books final : public BatchRules {
     PinEvent::Kind kind = PinEvent::Kind::kRight;
     switch (code) {
       case OutcomeCode::kAccountNotFound:
+      case OutcomeCode::kAccountUnreadable:
       case OutcomeCode::kForbidden:
       case OutcomeCode::kAccountNotActive:
       case OutcomeCode::kSameAccountTransfer:
