@@ -576,7 +576,7 @@ class StoreWire {
     // The first ids, which the lane asks for by itself; the loop has to turn for that.
     while (!server_.has_input()) loop_.turn();
     server_.read_to_sync();
-    server_.send(join(messages_of({command(sql::kBegin, "BEGIN"), row(sql::kEnterLanes, {"", "100ms"}),
+    server_.send(join(messages_of({command(sql::kBegin, "BEGIN"), row(sql::kEnterLanes, {"", "40ms"}),
                                    row(sql::kReserveFirstIds, {big_endian(9, 8), big_endian(0, 8), "local", "0"}),
                                    command(sql::kCommit, "COMMIT")})));
     while (!ended_) loop_.turn();

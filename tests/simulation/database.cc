@@ -9,7 +9,7 @@
 namespace txn::simulation {
 namespace {
 
-constexpr int64_t kShortWaitNs = 100 * kMilli;
+constexpr int64_t kShortWaitNs = 40 * kMilli;
 constexpr int64_t kLongWaitNs = 5 * kSecond;
 constexpr int64_t kIdleInTransactionNs = 5 * kSecond;
 constexpr int64_t kCommandTimeoutNs = 7 * kSecond;  // the client's, as the next
