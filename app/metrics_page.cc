@@ -369,8 +369,8 @@ void write_dependencies(Page& page, std::span<const WorkerMetrics* const> worker
   const bool database_up = !workers.empty() && std::ranges::all_of(workers, [&](const WorkerMetrics* worker) {
     return worker->health->is_database_up(clock.now_ns());
   });
-  page.value("database_up", MetricType::kGauge, "1 when every worker has moved money lately, or has found that it could.",
-             database_up ? 1 : 0);
+  page.value("database_up", MetricType::kGauge,
+             "1 when every worker has moved money lately, or has found that it could.", database_up ? 1 : 0);
   page.counter("database_checks_total", "Questions to the database whether money could move, asked while none did.",
                [](const WorkerMetrics& worker) { return worker.ledger->probes.value(); });
   page.counter("database_check_failures_total", "Those that it did not answer, or with an error.",

@@ -56,8 +56,8 @@ Result<MigrationReport> migrate(Session& session, std::span<const Migration> mig
 Result<int> schema_version(Session& session);
 
 // Whether the database has exactly the schema of this binary. kInvalidArgument when it was read and does not fit, in a
-// line for operators; another kind when it could not be read. Also refuses a newer schema: it may hold rules about money
-// that this binary does not know.
+// line for operators; another kind when it could not be read. Also refuses a newer schema: it may hold rules about
+// money that this binary does not know.
 Result<void> check_schema_version(Session& session);
 
 // Whether the database can store every description. kInvalidArgument otherwise, in a line for operators.

@@ -50,8 +50,8 @@ const Statement kFindAccounts{
 // Held as long as the session lives. The first number is "txnl" in ASCII: any will do that others do not use. Rows are
 // waited for as LockWait::kShort says: several lanes may wait for each other in a chain, and together they should not
 // wait as long as an operation may be queued.
-const Statement kEnterLanes{
-    "enter_lanes", "SELECT pg_advisory_lock_shared(1954049644, 0), set_config('lock_timeout', '40ms', false)"};
+const Statement kEnterLanes{"enter_lanes",
+                            "SELECT pg_advisory_lock_shared(1954049644, 0), set_config('lock_timeout', '40ms', false)"};
 const Statement kWaitLonger{"wait_longer", "SET LOCAL lock_timeout = '5s'"};
 
 // clock_timestamp(), not now(): now() is when the transaction began, before it waited for its locks, so that a later

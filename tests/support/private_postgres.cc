@@ -361,8 +361,10 @@ void PrivatePostgres::follow(PrivatePostgres& primary, uint16_t port) {
   std::ofstream(data_directory() + "/backup_label") << label;
   std::ofstream(data_directory() + "/standby.signal");
   std::ofstream(data_directory() + "/postgresql.conf", std::ios::app)
-      << "unix_socket_directories = '" << directory_ << "'\nprimary_conninfo = 'host="
-      << (port == 0 ? primary.directory_ : "127.0.0.1") << " port=" << (port == 0 ? primary.port_ : port) << " user=" << kSuperuser << " sslmode=disable application_name=standby'\n";
+      << "unix_socket_directories = '" << directory_
+      << "'\nprimary_conninfo = 'host=" << (port == 0 ? primary.directory_ : "127.0.0.1")
+      << " port=" << (port == 0 ? primary.port_ : port) << " user=" << kSuperuser
+      << " sslmode=disable application_name=standby'\n";
   if (user_) {
     for (const auto& entry : fs::recursive_directory_iterator(directory_))
       if (::lchown(entry.path().c_str(), user_->uid, user_->gid) != 0)

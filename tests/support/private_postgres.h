@@ -97,8 +97,8 @@ class PrivatePostgres {
   void thaw();
 
   // Becomes a hot standby of `primary`, which may be in use: its data is copied as a base backup is, and its WAL read
-  // from 127.0.0.1:`port`, which whoever calls has to carry to its socket; 0: from its socket. Not while this one runs; what it held is
-  // gone.
+  // from 127.0.0.1:`port`, which whoever calls has to carry to its socket; 0: from its socket. Not while this one runs;
+  // what it held is gone.
   void follow(PrivatePostgres& primary, uint16_t port);
   // Ends being a standby. Returns when it takes writes.
   void promote();
