@@ -207,6 +207,7 @@ Task<void> Lane::probe() {
   const StoreStatus status = co_await store_->probe();
   if (status == StoreStatus::kOk) {
     spoilt_ = 0;
+    is_unwell_ = false;
     ledger_.prove();
     co_return;
   }
@@ -217,10 +218,12 @@ Task<void> Lane::probe() {
     co_return;
   }
   const std::string sqlstate = store_->error_sqlstate();
-  LOG(kWarning, "db.lane", "The database would take no batch")
-      .field("lane", index_)
-      .field("sqlstate", sqlstate)
-      .field("exception", store_->error_text());
+  // Asked several times a second, told once.
+  if (!std::exchange(is_unwell_, true))
+    LOG(kWarning, "db.lane", "The database would take no batch")
+        .field("lane", index_)
+        .field("sqlstate", sqlstate)
+        .field("exception", store_->error_text());
   if (status == StoreStatus::kFailed) {
     co_await store_->rollback();
 #ifndef TXN_PLANTED_KEEP_SPOILT_SESSION

@@ -91,6 +91,7 @@ class Lane final {
   IdBlocks ids_;
   // Sessions given up in a row for what the database said in them.
   int spoilt_ = 0;
+  bool is_unwell_ = false;  // by the last probe
 
   // Scratch of the batch in flight; kept for their memory.
   std::vector<PendingOperation*> batch_;

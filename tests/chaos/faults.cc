@@ -17,11 +17,9 @@ constexpr Milliseconds kJustBefore{700};
 constexpr Milliseconds kNoticeTimeout{5'000};
 constexpr int kMidBatchTries = 200;
 
-// row-locked: of the requests about other accounts so many in a hundred may be 503 or 504, and so many later than that:
-// the machine may be busy with other things.
-constexpr int64_t kUnservedPercent = 2;
-constexpr int64_t kLatePercent = 30;
-constexpr Milliseconds kLate{1'000};
+// row-locked: of the requests about other accounts, if there were enough, so many in a hundred may be 503 or 504: the
+// machine may be busy with other things.
+constexpr int64_t kUnservedPercent = 10;
 constexpr int64_t kEnoughRequests = 20;
 
 // settings-changed: money moves again within this, and so often.
@@ -538,7 +536,6 @@ void FaultInstance::end() {
 Findings FaultInstance::judge_row_locked() {
   int64_t others = 0;
   int64_t unserved = 0;
-  int64_t late = 0;
   has_hit_ = false;
   for (const Record& record : clients_.records()) {
     if (record.hung_up || record.began < locked_from_ || record.began >= locked_until_) continue;
@@ -548,14 +545,13 @@ Findings FaultInstance::judge_row_locked() {
     }
     ++others;
     unserved += record.first_status == 503 || record.first_status == 504 || record.first_status == 0;
-    late += record.ended - record.began > kLate;
   }
   has_hit_ = has_hit_ && others >= kEnoughRequests;
   Findings found;
-  if (is_alone_ && (unserved * 100 > others * kUnservedPercent || late * 100 > others * kLatePercent))
+  // How quickly they were is not for a test to say: the machine may have been busy with others.
+  if (is_alone_ && others >= kEnoughRequests && unserved * 100 > others * kUnservedPercent)
     found.add_books({"row-locked: of " + std::to_string(others) + " requests about other accounts " +
-                     std::to_string(unserved) + " were not served and " + std::to_string(late) +
-                     " took longer than a second"});
+                     std::to_string(unserved) + " were not served"});
   return found;
 }
 
