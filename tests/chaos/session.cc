@@ -103,7 +103,7 @@ std::vector<std::string> Session::forbidden_events() {
   std::vector<std::string> found;
   for (size_t i = 0; i < replicas_.size(); ++i) {
     const std::string text = replicas_[i].process->log_text();
-    const size_t broken = text.find("invariant broken");
+    const size_t broken = text.find("Invariant broken");
     if (broken != std::string::npos) found.push_back(name_of(i) + ": " + line_around(text, broken));
     if (replicas_[i].process->running()) continue;
     found.push_back(name_of(i) +
