@@ -51,7 +51,7 @@ struct FaultKind {
   const char* what;
   bool is_about_lines = false;  // of the service and its lines rather than of PostgreSQL
   Layout layout = Layout::kAlone;
-  bool is_extra = false;  // done when named only: what is wrong on purpose and has to be refused
+  bool is_extra = false;  // done when named only
 };
 
 inline constexpr std::array kFaultKinds{

@@ -42,16 +42,21 @@ Session::Session(Cluster& cluster, size_t replicas, uint32_t seed, std::optional
     Replica replica;
     std::string hosts;
     std::string ports;
-    for (size_t server = 0; server < sockets.size(); ++server) {
-      replica.lines.push_back(std::make_unique<Proxy>(sockets[server], seed + static_cast<uint32_t>(i)));
-      hosts += (server == 0 ? "" : ",") + std::string("127.0.0.1");
-      ports += (server == 0 ? "" : ",") + std::to_string(replica.lines.back()->port());
+    for (const std::string& socket : sockets) {
+      replica.lines.push_back(std::make_unique<Proxy>(socket, seed + static_cast<uint32_t>(i)));
+      if (!hosts.empty()) {
+        hosts += ',';
+        ports += ',';
+      }
+      hosts += "127.0.0.1";
+      ports += std::to_string(replica.lines.back()->port());
     }
-    const char* const wanted = sockets.size() > 1 ? " target_session_attrs=read-write" : "";
     // Of two values in one conninfo string the later holds.
-    replica.settings =
-        bank_->settings_with({{"DATABASE_URL", database.conninfo() + " host=" + hosts + " port=" + ports + wanted +
-                                                   " sslmode=disable application_name=" + name_of(i)}});
+    std::ostringstream conninfo;
+    conninfo << database.conninfo() << " host=" << hosts << " port=" << ports
+             << (sockets.size() > 1 ? " target_session_attrs=read-write" : "")
+             << " sslmode=disable application_name=" << name_of(i);
+    replica.settings = bank_->settings_with({{"DATABASE_URL", conninfo.str()}});
     replicas_.push_back(std::move(replica));
     restart_replica(i);
   }
@@ -98,7 +103,7 @@ std::vector<std::string> Session::forbidden_events() {
   std::vector<std::string> found;
   for (size_t i = 0; i < replicas_.size(); ++i) {
     const std::string text = replicas_[i].process->log_text();
-    const size_t broken = text.find("invariant broken");
+    const size_t broken = text.find("Invariant broken");
     if (broken != std::string::npos) found.push_back(name_of(i) + ": " + line_around(text, broken));
     if (replicas_[i].process->running()) continue;
     found.push_back(name_of(i) +

@@ -359,7 +359,7 @@ void PrivatePostgres::follow(PrivatePostgres& primary, uint16_t port) {
   copy_changing_directory(primary.data_directory(), data_directory());
   const std::string label = session.query("SELECT labelfile FROM pg_backup_stop(false)").at(0).at(0);
   std::ofstream(data_directory() + "/backup_label") << label;
-  std::ofstream(data_directory() + "/standby.signal");
+  std::ofstream(data_directory() + "/standby.signal") << "";
   std::ofstream(data_directory() + "/postgresql.conf", std::ios::app)
       << "unix_socket_directories = '" << directory_
       << "'\nprimary_conninfo = 'host=" << (port == 0 ? primary.directory_ : "127.0.0.1")
