@@ -344,9 +344,10 @@ Task<Lane::Attempt> Lane::attempt(Batch& batch, LockWait wait) {
 // Nothing is to be written: refusals hold whatever becomes of this transaction, repeats as far as what they repeat
 // does.
 Task<Lane::Attempt> Lane::end_reading(Batch batch) {
-  bool has_repeats = std::ranges::any_of(batch, &PendingOperation::is_repeat);
-#ifdef TXN_PLANTED_REPLAY_UNCONFIRMED  // a bug for the tests to find
-  has_repeats = false;
+#ifndef TXN_PLANTED_REPLAY_UNCONFIRMED  // a bug for the tests to find
+  const bool has_repeats = std::ranges::any_of(batch, &PendingOperation::is_repeat);
+#else
+  const bool has_repeats = batch.empty();
 #endif
   StoreStatus status = StoreStatus::kOk;
   if (has_repeats) {
@@ -527,7 +528,10 @@ Task<void> Lane::resolve(Batch batch) {
     if (!marker.is_none()) {
       status = co_await store_->find(marker, committed);
       if (status == StoreStatus::kUnconfirmed) break;
-      if (status != StoreStatus::kOk) continue;
+      if (status != StoreStatus::kOk) {
+        co_await loop_.sleep_for(kOldBackendPauseNs);
+        continue;
+      }
     }
     // Without a marker no money has moved: tried again, a wrong PIN may count twice, but never not at all.
     LOG(kInfo, "db.lane", "Commit in doubt resolved").field("lane", index_).field("committed", committed);

@@ -114,13 +114,13 @@ void Ledger::release(int64_t account_number) {
   held_up_.release(account_number, freed);
   counters_.held_up = held_up_.waiting();
   if (freed.empty()) return;
-  for (PendingOperation* pending = freed.front(); pending != nullptr; pending = freed.next(*pending)) {
+  while (PendingOperation* pending = freed.pop_front()) {
     // From here on they wait for a lane like everybody else; how long they have waited for the account says nothing
     // about how busy the lanes are.
     pending->queued_ns = loop_.clock().now_ns();
+    queue_.push_back(*pending);
     ++counters_.queued;
   }
-  queue_.splice_back(freed);
   watch_queue();
 }
 
