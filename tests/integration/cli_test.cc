@@ -520,7 +520,7 @@ TEST_F(CliServe, ThePoolBoundsAllConnectionsOfTheProcess) {
 // The error of a moment is none of the schema.
 TEST_F(CliServe, ASchemaThatCannotBeReadYetIsWaitedFor) {
   Bank bank("locked");
-  const auto lock = std::async(std::launch::async, [&] {
+  auto lock = std::async(std::launch::async, [&] {
     bank.database().query("BEGIN; LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(8); COMMIT");
   });
   const auto is_locked = [&] {
@@ -531,6 +531,7 @@ TEST_F(CliServe, ASchemaThatCannotBeReadYetIsWaitedFor) {
       bank.settings_with({{"DATABASE_URL", bank.database().conninfo() + " options='-c statement_timeout=500'"}}));
   EXPECT_THAT(service.log_text(), HasSubstr("serving 503 until it is there"));
   EXPECT_EQ(service.terminate(), ExitStatus{});
+  lock.get();
 }
 
 TEST_F(CliServe, RefusesADatabaseThatCannotStoreDescriptions) {
