@@ -47,7 +47,7 @@ TEST(HttpServer, AHeldRequestIsItsOwn) {
   std::vector<std::string> bodies;
   for (int i = 0; i < 8; ++i) {
     clients.emplace_back(server.port());
-    bodies.push_back(std::string(100, static_cast<char>('a' + i)));
+    bodies.emplace_back(100, static_cast<char>('a' + i));
     const std::string path = "/keep/" + std::to_string(i) + "?n=" + std::to_string(i);
     ASSERT_TRUE(clients.back().send(format_request("POST", path, {{"X-Number", std::to_string(i)}}, bodies.back())));
     ASSERT_TRUE(server.eventually([&] { return server.service().held() == static_cast<size_t>(i) + 1; }));
