@@ -1,13 +1,13 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate build test lint asan tsan fuzz chaos simulate bench clean
+.PHONY: help run certificate build test postgres-versions lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 DEPENDENCIES := cmake/install-dependencies.sh
 
 help:  ## Shows this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 20
 
 run: build  ## Starts the service on port 8002 with a database of its own, in the foreground
 	@deploy/dev/run.sh
@@ -30,6 +30,13 @@ test:  ## Builds everything and runs all tests
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release
 	@cmake/run-tests.sh build/release
+
+postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of PostgreSQL, one line each; SHORT=1: the essential of it
+	@$(DEPENDENCIES)
+	@command -v npm >/dev/null || $(DEPENDENCIES) --npm
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release
+	@SHORT=$(SHORT) cmake/test-postgres-versions.sh build/release $(or $(VERSIONS),15 16 17 18)
 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
 	@$(DEPENDENCIES)
@@ -71,5 +78,5 @@ lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake/lint.py build/release
 
-clean:  ## Removes what was built, but for BoringSSL and the data of make run
+clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
 	@rm -rf build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted

@@ -16,7 +16,9 @@
 #include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "core/concat.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
+#include "db/pooling.h"
 #include "db/session.h"
 
 namespace txn {
@@ -65,11 +67,7 @@ void check_log_dir(const std::string& log_dir, Findings& findings) {
 // The public keys of tokens, read as the service would.
 void check_token_keys(const Settings& settings, Findings& findings) {
   const bool has_file = !settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty();
-  if (!has_file) return;
-  if (settings.jwt_algorithm == JwtAlgorithm::kHs256) {
-    findings.warning("JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect, JWT_ALGORITHM is HS256");
-    return;
-  }
+  if (!has_file || settings.jwt_algorithm == JwtAlgorithm::kHs256) return;
   TokenKeySource source(settings);
   if (const auto loaded = source.load(); !loaded) return findings.error(loaded.error().message);
   const auto keys = source.make_keys();
@@ -105,11 +103,6 @@ void check_settings(const Settings& settings, Findings& findings) {
   if (serve_errors.empty()) findings.ok("keys: present and long enough");
   if (settings.pin_secret_key.empty() && !settings.jwt_secret_key.empty()) {
     findings.warning("PIN_SECRET_KEY: not set, derived from JWT_SECRET_KEY; a change of that key voids every PIN");
-  }
-  const bool has_parts =
-      !settings.database_host.empty() || !settings.database_user.empty() || !settings.database_password.empty();
-  if (!settings.database_url.empty() && has_parts) {
-    findings.warning("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
   }
   if (const auto& accounts = settings.account_service) {
     findings.ok(concat("ACCOUNT_SERVICE_URL: /health asks ", accounts->host, " port ", accounts->port, " for ",
@@ -150,6 +143,7 @@ Result<void> check_durability(Session& session, Findings& findings) {
                             "success"));
   }
   if (rows->boolean(0, 4)) findings.error("database: is a standby in recovery, nothing can be written");
+  if (auto sound = rows->check(); !sound) return sound;
   if (is_durable) findings.ok("database: fsync, full_page_writes and synchronous_commit keep what is committed");
   return {};
 }
@@ -158,21 +152,19 @@ Result<void> check_server(Session& session, const Settings& settings, Findings& 
   constexpr int kOldestVersion = 14'00'00;
   const auto rows = session.exec(
       "SELECT current_setting('server_version'), current_setting('server_version_num'), "
-      "current_setting('server_encoding'), current_setting('max_connections')::int - "
+      "current_setting('max_connections')::int - "
       "current_setting('superuser_reserved_connections')::int, rolsuper FROM pg_roles WHERE rolname = current_user");
   if (!rows) return std::unexpected(rows.error());
   if (rows->size() == 0) return {};
   findings.ok(concat("database: reachable, PostgreSQL ", rows->text(0, 0)));
   if (rows->integer(0, 1) < kOldestVersion) findings.error("database: older than PostgreSQL 14");
-  if (rows->text(0, 2) != "UTF8") {
-    findings.error(concat("database: its encoding is ", rows->text(0, 2), ", descriptions need UTF8"));
-  }
-  if (settings.database_pool_max > rows->integer(0, 3)) {
+  if (const auto fits = check_encoding(session); !fits) findings.error("database: " + fits.error().message);
+  if (settings.database_pool_max > rows->integer(0, 2)) {
     findings.warning(concat("DATABASE_POOL_MAX: ", settings.database_pool_max, ", the server admits ",
-                            rows->integer(0, 3), " connections of all its clients"));
+                            rows->integer(0, 2), " connections of all its clients"));
   }
-  if (rows->boolean(0, 4)) findings.warning("database: the role is a superuser; the service needs a plain one");
-  return {};
+  if (rows->boolean(0, 3)) findings.warning("database: the role is a superuser; the service needs a plain one");
+  return rows->check();
 }
 
 Result<void> check_privileges(Session& session, Findings& findings) {
@@ -198,17 +190,38 @@ Result<void> check_privileges(Session& session, Findings& findings) {
   if (excess->boolean(0, 0)) {
     findings.warning("database: the role may change or empty transaction_logs; serve with one that may only add to it");
   }
-  return {};
+  return excess->check();
 }
 
-Result<void> check_database(const Settings& settings, Findings& findings) {
-  auto session = Session::connect(database_conninfo(settings));
+Result<void> check_database(const std::string& conninfo, const Settings& settings, Findings& findings) {
+  auto session = Session::connect(conninfo);
   if (!session) return std::unexpected(session.error());
   if (auto checked = check_server(*session, settings, findings); !checked) return checked;
   if (auto checked = check_durability(*session, findings); !checked) return checked;
   if (auto checked = check_schema_version(*session); !checked) return checked;
   findings.ok(concat("database: schema version ", embedded_migrations().size()));
+  if (auto checked = check_id_sequence(*session); !checked) {
+    if (checked.error().kind != ErrorKind::kInvalidArgument) return checked;
+    findings.error("database: " + checked.error().message);
+  } else {
+    findings.ok("database: transaction_id_blocks is ahead of the log");
+  }
   return check_privileges(*session, findings);
+}
+
+// On connections of its own, when no other is open: a pooler may have one session only.
+void check_pooling(const std::string& conninfo, Findings& findings) {
+  const Pooling pooling = probe_pooling(conninfo);
+  switch (pooling) {
+    case Pooling::kSession:
+      return findings.ok("database: a session stays with its client");
+    case Pooling::kTransaction:
+    case Pooling::kStatement:
+      return findings.error("database: " + pooling_refusal(pooling));
+    case Pooling::kCannotTell:
+      return findings.warning(
+          "database: whether a pooler shares sessions cannot be told, there was no second connection");
+  }
 }
 
 // The service goes on without Redis, each replica by itself; so that is a warning.
@@ -233,9 +246,10 @@ int cmd_check_config(const std::expected<Settings, std::vector<Error>>& loaded) 
     return kExitFailure;
   }
   check_settings(*loaded, findings);
-  if (const auto checked = check_database(*loaded, findings); !checked) {
-    findings.error("database: " + checked.error().message);
-  }
+  const std::string conninfo = database_conninfo(*loaded);
+  const auto checked = check_database(conninfo, *loaded, findings);
+  if (!checked) findings.error("database: " + checked.error().message);
+  if (checked || checked.error().kind != ErrorKind::kUnavailable) check_pooling(conninfo, findings);
   check_redis(*loaded, findings);
   return findings.has_error() ? kExitFailure : 0;
 }

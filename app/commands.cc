@@ -24,6 +24,7 @@
 #include "core/money.h"
 #include "db/accounts.h"
 #include "db/grants.h"
+#include "db/id_sequence.h"
 #include "db/ledger_rows.h"
 #include "db/migrate.h"
 #include "db/session.h"
@@ -230,9 +231,16 @@ void print_error(const std::string& message) {
 int cmd_migrate(const Settings& settings, const MigrateOptions& options) {
   auto session = Session::connect(database_conninfo(settings));
   if (!session) return fail_command(session.error());
-  const auto report = migrate(*session);
+  MigratePatience patience;
+  patience.on_wait = [](const std::string& line) { print_error(line + "; trying again"); };
+  const auto report = migrate(*session, embedded_migrations(), patience);
   if (!report) return fail_command(report.error());
+  const auto repaired = repair_id_sequence(*session);
+  if (!repaired) return fail_command(repaired.error());
   for (const std::string& migration : report->applied) print("applied " + migration);
+  if (*repaired)
+    print(concat("transaction_id_blocks was behind the log: moved from ", (*repaired)->before, " to ",
+                 (*repaired)->after));
   if (!options.grant_to.empty()) {
     if (const auto granted = grant_service_privileges(*session, options.grant_to); !granted)
       return fail_command(granted.error());
@@ -262,9 +270,10 @@ int cmd_account_create(const Settings& settings, const AccountCreateOptions& opt
   const auto privilege = parse_privilege_option(options.privilege);
   if (!privilege) return fail_command(privilege.error(), kExitUsage);
   account.privilege = *privilege;
-  const auto balance = parse_money(options.balance);
-  if (!balance || *balance < Money()) {
-    print_error("--balance: must be an amount from 0.00 to 9999999999999.99 with at most two decimals");
+  const auto balance = parse_written_money(options.balance);
+  if (!balance) {
+    print_error(
+        concat("--balance: ", balance.error(), "; must be an amount from 0.00 to 9999999999999.99, like 250.00"));
     return kExitUsage;
   }
   account.balance = *balance;

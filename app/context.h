@@ -16,6 +16,7 @@
 #include "core/loop.h"
 #include "db/ledger.h"
 #include "db/reader.h"
+#include "db/unreadable_rows.h"
 
 namespace txn {
 
@@ -29,6 +30,7 @@ struct Context {
   const RequestFingerprinter& fingerprints;
   Ledger& ledger;
   Reader& reader;
+  UnreadableRows& unreadable;
   const Health& health;
   ServiceCounters& counters;
   MetricsScraper& scraper;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <optional>
 
+#include "app/exchange_client.h"
 #include "app/money_answer.h"
 #include "app/problem.h"
 #include "app/request_record.h"
@@ -33,15 +34,6 @@ Movement movement_of(const Operation& operation) {
           .to_account = operation.to_account,
           .amount = operation.amount};
 }
-
-class ExchangeClient final : public OperationClient {
- public:
-  explicit ExchangeClient(const Exchange& exchange) : exchange_(exchange) {}
-  bool is_waiting() const override { return exchange_.has_client(); }
-
- private:
-  const Exchange& exchange_;
-};
 
 // Seconds as the value of a Retry-After (RFC 9110 section 10.2.3).
 class RetryAfter {
@@ -107,6 +99,7 @@ Task<void> move_money(OperationType type, Context& context, Exchange& exchange, 
                                    .route = type,
                                    .key = std::string(*key),
                                    .fingerprint = context.fingerprints.fingerprint(*operation),
+                                   .request_digest = context.fingerprints.digest(*operation),
                                    .request_id = std::string(exchange.request_id())};
   }
 

@@ -1,14 +1,13 @@
 #include "app/health.h"
 
-#include "db/statements.h"
-
 namespace txn {
 namespace {
 
-constexpr int64_t kPingEveryNs = 1 * kNanosPerSecond;
-constexpr int64_t kPingAgainAfterFailureNs = 250 * kNanosPerMilli;
-// An answer older than this counts for nothing: the question after it has been waiting since.
-constexpr int64_t kAnswerGoodForNs = 3 * kNanosPerSecond;
+// Proofs are looked for so often, asked for when the last one is that old, and count for nothing when they are older
+// than what probes are promised: two seconds.
+constexpr int64_t kLookEveryNs = 200 * kNanosPerMilli;
+constexpr int64_t kAskAfterNs = 600 * kNanosPerMilli;
+constexpr int64_t kProofGoodForNs = 1800 * kNanosPerMilli;
 
 // How often a request that came before the first answer of the accounts service looks for it.
 constexpr int64_t kLookAgainNs = 16 * kNanosPerMilli;
@@ -16,11 +15,13 @@ constexpr int64_t kLookAgainNs = 16 * kNanosPerMilli;
 }  // namespace
 
 bool HealthCounters::is_database_up(int64_t now_ns) const {
-  return database_ok.value() == 1 && now_ns - static_cast<int64_t>(database_answered_ns.value()) < kAnswerGoodForNs;
+  const auto moved_ns = static_cast<int64_t>(money_moved_ns.value());
+  return moved_ns != 0 && now_ns - moved_ns < kProofGoodForNs;
 }
 
 bool Health::is_database_up() const {
-  return ledger_.is_connected() && counters_.is_database_up(loop_.clock().now_ns());
+  const int64_t proved_ns = ledger_.proved_ns();
+  return ledger_.is_connected() && proved_ns != 0 && loop_.clock().now_ns() - proved_ns < kProofGoodForNs;
 }
 
 Task<AccountsState::Reading> Health::accounts_service() const {
@@ -34,19 +35,19 @@ Task<AccountsState::Reading> Health::accounts_service() const {
 }
 
 Task<void> Health::run() {
-  PgParameters none;
   while (!pause_.ended()) {
-    const auto answer = co_await reader_.query(sql::kPing, none);
-    const bool is_well = answer.has_value() && ledger_.is_connected();
-    ++counters_.database_questions;
-    if (!answer) ++counters_.database_failures;
-    counters_.database_ok = is_well ? 1 : 0;
-    counters_.database_answered_ns = static_cast<uint64_t>(loop_.clock().now_ns());
-    if (!started_ && is_database_up()) {
+    if (loop_.clock().now_ns() - ledger_.proved_ns() >= kAskAfterNs) ledger_.ask_for_proof();
+    co_await pause_.wait(kLookEveryNs);
+    counters_.money_moved_ns = ledger_.is_connected() ? static_cast<uint64_t>(ledger_.proved_ns()) : 0;
+    const bool is_up = is_database_up();
+    if (!started_ && is_up) {
       started_ = true;
       starting_.fetch_sub(1);
     }
-    co_await pause_.wait(is_well ? kPingEveryNs : kPingAgainAfterFailureNs);
+    if (started_ && is_up == is_away_) {
+      is_away_ = !is_up;
+      away_.fetch_add(is_away_ ? 1 : -1);
+    }
   }
 }
 

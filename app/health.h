@@ -1,5 +1,5 @@
-// Whether the database answers, found out by asking it once a second from each worker, and what is known of the
-// accounts service, so that probes read a value and cannot become load.
+// Whether money can move, and what is known of the accounts service, so that probes read a value and cannot become
+// load. A batch that commits shows it; while none does, a lane of each worker asks the database by an empty one.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,6 @@
 #include "core/pause.h"
 #include "core/task.h"
 #include "db/ledger.h"
-#include "db/reader.h"
 
 namespace txn {
 
@@ -19,35 +18,36 @@ namespace txn {
 // the next request may come to any of them.
 using StartingWorkers = std::atomic<int>;
 
+// Those that have started and cannot move money at the moment: nobody is ready then either.
+using WorkersAway = std::atomic<int>;
+
 // What one worker knows of the database.
 struct HealthCounters {
-  Counter database_questions;
-  Counter database_failures;   // answered with an error, or not at all
-  Gauge database_ok;           // 1: the last one was answered, and a lane is connected
-  Gauge database_answered_ns;  // CLOCK_MONOTONIC of the last answer
+  Gauge money_moved_ns;  // CLOCK_MONOTONIC when a lane last committed, or found that it could; 0: it cannot
 
-  // Any thread.
+  // Any thread: money can move. An answer is good for kProofGoodForNs.
   bool is_database_up(int64_t now_ns) const;
 };
 
 class Health {
  public:
-  Health(Loop& loop, Ledger& ledger, Reader& reader, const AccountsState& accounts, StartingWorkers& starting)
-      : loop_(loop), pause_(loop), ledger_(ledger), reader_(reader), accounts_(accounts), starting_(starting) {}
+  Health(Loop& loop, Ledger& ledger, const AccountsState& accounts, StartingWorkers& starting, WorkersAway& away)
+      : loop_(loop), pause_(loop), ledger_(ledger), accounts_(accounts), starting_(starting), away_(away) {}
 
   // Asks until stop().
   void start(Scope& scope) { scope.spawn(run()); }
   void stop() { pause_.end(); }
 
-  // The database has answered a question lately, and a lane is connected to it.
+  // A lane has moved money lately, or has found that it could, and is connected.
   bool is_database_up() const;
 
   // Every worker has come this far.
   bool has_started() const { return starting_.load() == 0; }
 
-  // The database is up and every worker has started. The accounts service has no part in it: no request needs it, so
-  // taking replicas out of service for its sake would turn its outage into ours.
-  bool is_ready() const { return is_database_up() && has_started(); }
+  // The database is up, for this worker and as far as known for the others, and every worker has started. The accounts
+  // service has no part in it: no request needs it, so taking replicas out of service for its sake would turn its
+  // outage into ours.
+  bool is_ready() const { return is_database_up() && has_started() && away_.load() == 0; }
 
   // What came of the last question to the accounts service. Waits for the first answer, which cannot take longer than
   // kAccountsTimeoutNs; after that there always is one.
@@ -64,10 +64,11 @@ class Health {
   Loop& loop_;
   Pause pause_;
   Ledger& ledger_;
-  Reader& reader_;
   const AccountsState& accounts_;
   StartingWorkers& starting_;
+  WorkersAway& away_;
   bool started_ = false;
+  bool is_away_ = false;  // and counted
   bool draining_ = false;
   HealthCounters counters_;
 };

@@ -1,6 +1,7 @@
 #include "app/idempotency.h"
 
 #include <openssl/mem.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <string>
@@ -9,6 +10,12 @@ namespace txn {
 namespace {
 
 constexpr std::string_view kLabel = "transactions-service idempotency v1";
+constexpr std::string_view kPinLabel = "transactions-service request digest v1";
+constexpr std::string_view kKeyIdLabel = "transactions-service request digest key id v1";
+
+std::span<const uint8_t> span_of(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
 
 // Numbers in eight bytes and texts behind their length: no two operations give the same bytes.
 void append_number(std::string& out, uint64_t value) {
@@ -20,6 +27,18 @@ void append_text(std::string& out, std::string_view text) {
   out += text;
 }
 
+// All of it but the PIN.
+std::string request_bytes(const Operation& operation) {
+  std::string bytes;
+  append_number(bytes, static_cast<uint64_t>(operation.type));
+  append_number(bytes, static_cast<uint64_t>(operation.transfer_mode));
+  append_number(bytes, static_cast<uint64_t>(operation.account_number));
+  append_number(bytes, static_cast<uint64_t>(operation.to_account));
+  append_number(bytes, static_cast<uint64_t>(operation.amount.minor()));
+  append_text(bytes, operation.description);
+  return bytes;
+}
+
 }  // namespace
 
 bool is_valid_idempotency_key(std::string_view text) {
@@ -28,20 +47,33 @@ bool is_valid_idempotency_key(std::string_view text) {
 }
 
 RequestFingerprinter::RequestFingerprinter(std::span<const uint8_t> secret)
-    : hmac_(DerivedKey(secret, kLabel).bytes()) {}
+    : hmac_(DerivedKey(secret, kLabel).bytes()), pin_hmac_(DerivedKey(secret, kPinLabel).bytes()) {
+  // Of a key of its own, so that it tells nothing about the others.
+  const auto id = HmacSha256(DerivedKey(secret, kKeyIdLabel).bytes()).sign({});
+  std::copy_n(id.begin(), key_id_.size(), key_id_.begin());
+}
 
 Fingerprint RequestFingerprinter::fingerprint(const Operation& operation) const {
-  std::string bytes;
-  append_number(bytes, static_cast<uint64_t>(operation.type));
-  append_number(bytes, static_cast<uint64_t>(operation.transfer_mode));
-  append_number(bytes, static_cast<uint64_t>(operation.account_number));
-  append_number(bytes, static_cast<uint64_t>(operation.to_account));
-  append_number(bytes, static_cast<uint64_t>(operation.amount.minor()));
-  append_text(bytes, operation.description);
+  std::string bytes = request_bytes(operation);
   append_text(bytes, operation.pin.value_or(""));
-  const Fingerprint result = hmac_.sign({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  const Fingerprint result = hmac_.sign(span_of(bytes));
   OPENSSL_cleanse(bytes.data(), bytes.size());
   return result;
+}
+
+RequestDigest RequestFingerprinter::digest(const Operation& operation) const {
+  const std::string bytes = request_bytes(operation);
+  std::array<uint8_t, SHA256_DIGEST_LENGTH> request;
+  SHA256(span_of(bytes).data(), bytes.size(), request.data());
+  RequestDigest digest{};
+  auto end = std::copy_n(request.begin(), kDigestRequestBytes, digest.begin());
+  end = std::ranges::copy(key_id_, end).out;
+  if (operation.pin) {
+    // With the request in front, or equal PINs could be seen to be equal in the table.
+    const auto pin = pin_hmac_.sign(request, span_of(*operation.pin));
+    std::copy_n(pin.begin(), kDigestPinBytes, end);
+  }
+  return digest;
 }
 
 }  // namespace txn

@@ -1,12 +1,13 @@
 // The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header), and what tells two requests apart.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 #include "app/hmac_sha256.h"
-#include "db/ledger_rows.h"
+#include "db/request_digest.h"
 
 namespace txn {
 
@@ -24,8 +25,14 @@ class RequestFingerprinter {
   // The same for the same fields in whatever JSON spelling, different for different fields.
   Fingerprint fingerprint(const Operation& operation) const;
 
+  // The same again, in parts: of two digests one can say whether the requests are the same but for their PINs, whatever
+  // the secrets, and with the same secret whether the PINs are as well (db/request_digest.h).
+  RequestDigest digest(const Operation& operation) const;
+
  private:
   HmacSha256 hmac_;
+  HmacSha256 pin_hmac_;
+  std::array<uint8_t, kDigestKeyIdBytes> key_id_;
 };
 
 }  // namespace txn

@@ -223,6 +223,15 @@ void write_ledger(Page& page) {
                "Operations in batches of which it was not found out in time whether "
                "they were committed.",
                [](const WorkerMetrics& worker) { return worker.ledger->outcomes_unknown.value(); });
+  page.gauge("ledger_operations_held_up", "Operations that wait for an account that somebody else has locked.",
+             [](const WorkerMetrics& worker) { return worker.ledger->held_up.value(); });
+  page.counter("ledger_accounts_held_up_total", "Times that an account was found to be locked by somebody else.",
+               [](const WorkerMetrics& worker) { return worker.ledger->held_up_found.value(); });
+  page.counter("ledger_sessions_refused_total",
+               "Database sessions given up for what was answered in them, or for being somebody else's.",
+               [](const WorkerMetrics& worker) { return worker.ledger->sessions_refused.value(); });
+  page.counter("ledger_sessions_superseded_total", "Database sessions given up because a newer primary had been seen.",
+               [](const WorkerMetrics& worker) { return worker.ledger->superseded.value(); });
   page.counter("pins_locked_total", "PINs locked by a third wrong one in a row.",
                [](const WorkerMetrics& worker) { return worker.ledger->pins_locked.value(); });
 }
@@ -271,7 +280,7 @@ void write_audit(Page& page) {
                [](const WorkerMetrics& worker) { return worker.audit->failures.value(); });
 }
 
-void write_database(Page& page, const Settings& settings) {
+void write_database(Page& page, const Settings& settings, const ConnectorCounters& connector) {
   page.gauge("db_connection_pool_size", "Database connections that are open.",
              [](const WorkerMetrics& worker) { return worker.database->connections.value(); });
   page.value("db_connection_pool_max", MetricType::kGauge,
@@ -283,10 +292,17 @@ void write_database(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.database->connects.value(); });
   page.counter("db_connections_lost_total", "Database connections that broke or did not answer in time.",
                [](const WorkerMetrics& worker) { return worker.database->losses.value(); });
+  page.writer().family("db_servers_refused_total", MetricType::kCounter,
+                       "Connections to a database server that was not used.");
+  page.writer().sample({{"reason", "superseded"}}, connector.refused_superseded);
+  page.writer().sample({{"reason", "other_cluster"}}, connector.refused_other_cluster);
+  page.writer().sample({{"reason", "pooled"}}, connector.refused_pooled);
   page.counter("db_round_trips_total", "Exchanges with the database, each of one or more statements.",
                [](const WorkerMetrics& worker) { return worker.database->exchanges.value(); });
   page.counter("db_statements_total", "Statements sent to the database.",
                [](const WorkerMetrics& worker) { return worker.database->statements.value(); });
+  page.counter("database_unreadable_values_total", "Rows read that the service could not have written.",
+               [](const WorkerMetrics& worker) { return worker.unreadable->value(); });
   page.gauge("db_read_queue_depth", "Reads that wait for a connection.",
              [](const WorkerMetrics& worker) { return worker.reader->queued.value(); });
   page.counter("db_reads_total", "Reads asked for, those of the service itself included.",
@@ -295,6 +311,12 @@ void write_database(Page& page, const Settings& settings) {
                [](const WorkerMetrics& worker) { return worker.reader->failed.value(); });
   page.counter("db_reads_refused_total", "Reads given up: the database was away, or no connection free in time.",
                [](const WorkerMetrics& worker) { return worker.reader->refused.value(); });
+  page.counter("db_reads_deferred_total", "Reads that waited because their subject had as many on the way as it may.",
+               [](const WorkerMetrics& worker) { return worker.reader->deferred.value(); });
+  page.counter("db_reads_abandoned_total", "Reads not sent because their client had gone.",
+               [](const WorkerMetrics& worker) { return worker.reader->abandoned.value(); });
+  page.counter("db_read_sessions_replaced_total", "Read connections made anew after an error of their session.",
+               [](const WorkerMetrics& worker) { return worker.reader->sessions_replaced.value(); });
 }
 
 void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
@@ -347,12 +369,12 @@ void write_dependencies(Page& page, std::span<const WorkerMetrics* const> worker
   const bool database_up = !workers.empty() && std::ranges::all_of(workers, [&](const WorkerMetrics* worker) {
     return worker->health->is_database_up(clock.now_ns());
   });
-  page.value("database_up", MetricType::kGauge, "1 when every worker has had an answer from the database lately.",
-             database_up ? 1 : 0);
-  page.counter("database_checks_total", "Questions to the database whether it is there.",
-               [](const WorkerMetrics& worker) { return worker.health->database_questions.value(); });
+  page.value("database_up", MetricType::kGauge,
+             "1 when every worker has moved money lately, or has found that it could.", database_up ? 1 : 0);
+  page.counter("database_checks_total", "Questions to the database whether money could move, asked while none did.",
+               [](const WorkerMetrics& worker) { return worker.ledger->probes.value(); });
   page.counter("database_check_failures_total", "Those that it did not answer, or with an error.",
-               [](const WorkerMetrics& worker) { return worker.health->database_failures.value(); });
+               [](const WorkerMetrics& worker) { return worker.ledger->probes_failed.value(); });
 
   // Without ACCOUNT_SERVICE_URL these have no value: away and not wanted are not the same.
   const AccountsState::Counters counters = accounts.counters();
@@ -419,7 +441,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   write_ledger(page);
   write_limits(page);
   write_audit(page);
-  write_database(page, process_.settings);
+  write_database(page, process_.settings, process_.connector);
   write_tokens(page, process_.token_keys);
   write_dependencies(page, workers_, process_.accounts);
   write_logs(page, process_.traces);

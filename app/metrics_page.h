@@ -22,6 +22,7 @@
 #include "core/exposition.h"
 #include "core/loop.h"
 #include "core/ring.h"
+#include "db/connector.h"
 #include "db/ledger.h"
 #include "db/ledger_audit.h"
 #include "db/pg_connection.h"
@@ -40,6 +41,7 @@ struct WorkerMetrics {
   const ServiceCounters* service;
   const DatabaseCounters* database;
   const LedgerCounters* ledger;
+  const Counter* unreadable;  // rows
   const ReaderCounters* reader;
   const TokenCounters* tokens;
   const RateLimitCounters* limits;
@@ -57,6 +59,7 @@ struct ProcessMetrics {
   const TokenKeySourceCounters& token_keys;
   const TlsReload& tls;
   const AccountsState& accounts;
+  const ConnectorCounters& connector;
   const OtlpExporter* traces;  // nullptr: requests are not traced
 };
 

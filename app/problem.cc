@@ -58,7 +58,7 @@ constexpr ProblemInfo kProblems[] = {
     {Problem::kRequestTimeout, 408, "REQUEST_TIMEOUT", "Request timeout", "The request did not arrive in time", "",
      false},
     {Problem::kIdempotencyConflict, 409, "IDEMPOTENCY_CONFLICT", "Idempotency conflict",
-     "A request with this Idempotency-Key is still being processed", "", false},
+     "A request with this Idempotency-Key is still being processed", "", true},
     {Problem::kContentTooLarge, 413, "CONTENT_TOO_LARGE", "Content too large", "The request body exceeds 65536 bytes",
      "", false},
     {Problem::kUnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type",
@@ -75,12 +75,14 @@ constexpr ProblemInfo kProblems[] = {
      "The request line and the headers exceed 16384 bytes", "", false},
 
     {Problem::kInternalError, 500, "INTERNAL_ERROR", "Internal error", "The request could not be processed", "", false},
+    {Problem::kAccountUnreadable, 500, "ACCOUNT_UNREADABLE", "Account unreadable",
+     "What the database holds about the account cannot be read; nothing has been applied", "", false},
     {Problem::kNotImplemented, 501, "NOT_IMPLEMENTED", "Not implemented", "The request asks for what is not supported",
      "", false},
     {Problem::kServiceUnavailable, 503, "SERVICE_UNAVAILABLE", "Service unavailable",
      "The service is temporarily unavailable; the operation has not been applied", "", true},
     {Problem::kOutcomeUnknown, 504, "OUTCOME_UNKNOWN", "Outcome unknown",
-     "Whether the operation has been applied is not known; retry with the same Idempotency-Key", "", false},
+     "Whether the operation has been applied is not known; retry with the same Idempotency-Key", "", true},
     {Problem::kHttpVersionNotSupported, 505, "HTTP_VERSION_NOT_SUPPORTED", "HTTP version not supported",
      "Only HTTP/1.0 and HTTP/1.1 are supported", "", false},
 };
@@ -122,6 +124,10 @@ Problem problem_of(OutcomeCode code) {
       return Problem::kTransferLimitExceeded;
     case OutcomeCode::kDailyTransactionCountExceeded:
       return Problem::kDailyTransactionCountExceeded;
+    case OutcomeCode::kAccountUnreadable:
+      return Problem::kAccountUnreadable;
+    case OutcomeCode::kKeyUnreadable:
+      return Problem::kInternalError;
     case OutcomeCode::kIdempotencyConflict:
       return Problem::kIdempotencyConflict;
     case OutcomeCode::kIdempotencyKeyReused:

@@ -55,6 +55,7 @@ enum class Problem : uint8_t {
   kRequestHeaderFieldsTooLarge,
   // 500 to 505
   kInternalError,
+  kAccountUnreadable,
   kNotImplemented,
   kServiceUnavailable,
   kOutcomeUnknown,

@@ -1,8 +1,10 @@
 #include "app/process.h"
 
+#include <fcntl.h>
 #include <openssl/mem.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -53,6 +55,15 @@ void wipe_arguments(std::span<char* const> arguments) {
 }
 
 }  // namespace
+
+Result<void> open_standard_descriptors() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
+    if (fcntl(descriptor, F_GETFD) != -1) continue;
+    // open(2) gives the lowest number that is free: those below are taken by now.
+    if (open("/dev/null", O_RDWR) != descriptor) return fail_errno("/dev/null", errno);
+  }
+  return {};
+}
 
 void hide_secrets(std::span<char* const> arguments, char** environment) {
   wipe_arguments(arguments);

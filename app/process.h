@@ -8,6 +8,11 @@
 
 namespace txn {
 
+// Opens /dev/null for each of standard input, output and error that is closed. Otherwise the first files opened get
+// their numbers, and a client's connection is taken for the log. To be called before anything else is opened. kSystem
+// when that cannot be done, and then nobody can be told.
+Result<void> open_standard_descriptors();
+
 // Wipes the values of secret settings, of --pin, and of PGPASSWORD out of the memory that the kernel shows as
 // /proc/PID/cmdline and /proc/PID/environ (`arguments` and `environment` of main(), which must be those) and takes them
 // out of the environment. Call it once they have been read and before there is a second thread. PGPASSWORD, which libpq

@@ -42,6 +42,12 @@ void respond_problem(Context& context, Exchange& exchange, Problem problem, Prob
                     .headers = {all.data(), count}});
 }
 
+void respond_unreadable(Context& context, Exchange& exchange, std::string_view table, const PgRow& row,
+                        int64_t account_number) {
+  context.unreadable.note(table, row.unreadable_column(), account_number);
+  respond_problem(context, exchange, Problem::kAccountUnreadable);
+}
+
 void respond_invalid(Context& context, Exchange& exchange, std::string_view location, std::string_view field,
                      std::string_view message) {
   const FieldError error{.field = std::string(field), .message = message};

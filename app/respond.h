@@ -22,6 +22,11 @@ void respond_json(Exchange& exchange, std::string_view json, int status = 200);
 void respond_problem(Context& context, Exchange& exchange, Problem problem, ProblemFields fields = {},
                      std::span<const HeaderField> headers = {});
 
+// 500 ACCOUNT_UNREADABLE for a row of `table` (a literal) that could not be read; counted, and told the operator.
+// `account_number`: 0 when it is about no account.
+void respond_unreadable(Context& context, Exchange& exchange, std::string_view table, const PgRow& row,
+                        int64_t account_number);
+
 // 422 for one value of the path or the query.
 void respond_invalid(Context& context, Exchange& exchange, std::string_view location, std::string_view field,
                      std::string_view message);

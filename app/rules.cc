@@ -29,6 +29,9 @@ bool sees_account(const Operation& operation, const AccountState& account) {
   return false;
 }
 
+// The row is ours, and its log can be written on.
+bool can_be_posted(const AccountState& account) { return !account.is_unreadable && account.log_seq < INT64_MAX; }
+
 int64_t seconds_rounded_up(int64_t us) { return (us + 999'999) / 1'000'000; }
 
 void set_pin_state(AccountState& account, int32_t failures, int64_t locked_until_us) {
@@ -117,6 +120,9 @@ Outcome decide(const Operation& operation, std::span<AccountState> accounts, int
   AccountState* const payee = is_transfer ? find_account(accounts, operation.to_account) : nullptr;
   if (is_transfer && payee == nullptr) return refuse(OutcomeCode::kAccountNotFound, operation.to_account);
 
+  if (!can_be_posted(*account)) return refuse(OutcomeCode::kAccountUnreadable, operation.account_number);
+  if (is_transfer && !can_be_posted(*payee)) return refuse(OutcomeCode::kAccountUnreadable, operation.to_account);
+
   if (!sees_account(operation, *account)) return refuse(OutcomeCode::kForbidden, operation.account_number);
 
   if (!account->is_active) return refuse(OutcomeCode::kAccountNotActive, operation.account_number);
@@ -130,8 +136,9 @@ Outcome decide(const Operation& operation, std::span<AccountState> accounts, int
   DailyUsage usage;
   if (is_transfer) {
     const TransferLimit& limit = context.limits[std::to_underlying(account->privilege)];
+    if (!limit.is_readable) return refuse(OutcomeCode::kAccountUnreadable, operation.account_number);
     usage = daily_usage(*account, context.now_us);
-    if (usage.count >= limit.daily_count) {
+    if (usage.count >= limit.daily_count) {  // so below INT32_MAX, however high the limit
       return refuse(OutcomeCode::kDailyTransactionCountExceeded, operation.account_number);
     }
     if (operation.amount > limit.daily_amount - usage.amount) {

@@ -7,16 +7,18 @@
 //
 //   1. kSameAccountTransfer            payer and payee are one account
 //   2. kAccountNotFound                the account or the payer does not exist, then the payee
-//   3. kForbidden                      a CUSTOMER who does not own the account (deposit, withdrawal) or the payer
+//   3. kAccountUnreadable              the row of the account or the payer, then of the payee, is not one that we could
+//                                      have written, or its seq is at its end; a transfer: before 8, the payer's limit
+//   4. kForbidden                      a CUSTOMER who does not own the account (deposit, withdrawal) or the payer
 //                                      (transfer; the payee may be anybody's), or a role that moves no money at all
-//   4. kAccountNotActive               the account or the payer, then the payee
-//   5. kPinLocked                      a debit on an account whose PIN is locked, whatever PIN is given
-//   6. kInvalidPin                     a debit on an account with a PIN, given none or another one
-//   7. kDailyTransactionCountExceeded  a transfer: the payer has made as many today as its privilege allows; before the
+//   5. kAccountNotActive               the account or the payer, then the payee
+//   6. kPinLocked                      a debit on an account whose PIN is locked, whatever PIN is given
+//   7. kInvalidPin                     a debit on an account with a PIN, given none or another one
+//   8. kDailyTransactionCountExceeded  a transfer: the payer has made as many today as its privilege allows; before the
 //                                      amount, because asking for less would not help
-//   8. kTransferLimitExceeded          a transfer: with this one, today's amount would be above what is allowed
-//   9. kInsufficientFunds              a debit of more than the balance
-//  10. kBalanceOverflow                a credit beyond kMaxBalance
+//   9. kTransferLimitExceeded          a transfer: with this one, today's amount would be above what is allowed
+//  10. kInsufficientFunds              a debit of more than the balance
+//  11. kBalanceOverflow                a credit beyond kMaxBalance
 //
 // A missing account comes before ownership, so a CUSTOMER may learn which numbers are in use. Of an account that is not
 // its own it learns no more than whether it can be paid: a transfer tells that the payee is not active, or full. A PIN
@@ -32,9 +34,8 @@
 
 namespace txn {
 
-// So many wrong PINs in a row lock the PIN for so long. A right one in between, whatever else refuses its operation,
-// starts the count anew, and so does the end of a lock. No PIN at all is no wrong one.
-inline constexpr int32_t kPinFailuresMax = 3;
+// kPinFailuresMax wrong PINs in a row lock the PIN for so long. A right one in between, whatever else refuses its
+// operation, starts the count anew, and so does the end of a lock. No PIN at all is no wrong one.
 inline constexpr int64_t kPinLockUs = int64_t{15} * 60 * 1'000'000;
 
 // What decide() needs besides the operation and the accounts. Borrows; lives for one batch.

@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "core/version.h"
 #include "db/connector.h"
+#include "db/id_sequence.h"
 #include "db/migrate.h"
 #include "db/session.h"
 #include "net/connection_quota.h"
@@ -52,27 +53,34 @@ void raise_descriptor_limit(const Settings& settings) {
 
 LogLevel level_of(LogThreshold threshold) { return static_cast<LogLevel>(threshold); }
 
-// A database that is away now may come back; one with the wrong schema will not mend itself.
-bool schema_fits(const Settings& settings) {
+// How long the questions at the start may take. Who has tables locked must not keep the service from answering at all.
+constexpr const char* kLimitQuestions = "SET statement_timeout = '5s'";
+
+Result<void> check_database(const Settings& settings) {
   auto session = Session::connect(database_conninfo(settings));
-  if (!session) {
-    LOG(kWarning, "app.serve", "The database is away; serving 503 until it is there")
-        .field("exception", session.error().message);
-    return true;
-  }
-  if (auto fits = check_schema_version(*session); !fits) {
-    LOG(kError, "app.serve", "The database does not have the schema that this version needs")
-        .field("exception", fits.error().message);
+  if (!session) return std::unexpected(session.error());
+  if (auto limited = session->run_script(kLimitQuestions); !limited) return limited;
+  if (auto fits = check_encoding(*session); !fits) return fits;
+  if (auto fits = check_schema_version(*session); !fits) return fits;
+  return check_id_sequence(*session);
+}
+
+// A database that is away now may come back, and whatever keeps us from asking it may pass. What has been read and does
+// not fit will not mend itself.
+bool database_fits(const Settings& settings) {
+  const auto checked = check_database(settings);
+  if (checked) return true;
+  if (checked.error().kind == ErrorKind::kInvalidArgument) {
+    LOG(kError, "app.serve", "The database is not one that this version can work with")
+        .field("exception", checked.error().message);
     return false;
   }
+  LOG(kWarning, "app.serve", "The database is away; serving 503 until it is there")
+      .field("exception", checked.error().message);
   return true;
 }
 
-// A setting is never silently without effect.
 void warn_of_settings(const Settings& settings) {
-  if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
-      (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty()))
-    LOG(kWarning, "app.serve", "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE have no effect: JWT_ALGORITHM is HS256");
   for (const std::string& warning : settings.warnings)
     LOG(kWarning, "app.serve", "A setting is not wise").field("exception", warning);
 }
@@ -152,7 +160,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     LOG(kError, "app.serve", "Cannot serve TLS").field("exception", tls_context.error().message);
     return kExitFailure;
   }
-  if (!schema_fits(settings)) return kExitFailure;
+  if (!database_fits(settings)) return kExitFailure;
   auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);
   if (!listeners) {
     LOG(kError, "app.serve", "Cannot listen").field("exception", listeners.error().message);
@@ -160,8 +168,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   }
   key_source.log_keys();
 
-  Connector connector(
-      {.conninfo = database_conninfo(settings), .statement_timeout_ms = settings.database_command_timeout.count()});
+  Connector connector({.read_conninfo = [&settings] { return fresh_database_conninfo(settings); },
+                       .statement_timeout_ms = settings.database_command_timeout.count()});
   ConnectionQuota connection_quota(static_cast<size_t>(settings.max_connections_per_address),
                                    networks_without_quota(settings));
   const std::unique_ptr<RateLimits> limits =
@@ -177,6 +185,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                             .token_keys = key_source.counters(),
                             .tls = tls,
                             .accounts = accounts,
+                            .connector = connector.counters(),
                             .traces = traces.get()});
   MetricsScraper metrics_scraper([&](std::string& out, ExpositionFormat format) { metrics_page.write(out, format); });
   Shared shared{.settings = settings,

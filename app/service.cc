@@ -110,8 +110,14 @@ void Service::on_request(Exchange& exchange) {
   record.route = &route;
   if (route.is_bulky) exchange.set_bulky();
   if (route.limit != LimitedRoute::kNone && context_.limits.is_enabled()) {
-    if (context_.limits.is_shared()) exchange.hold_request();
-    handlers_.spawn(start_limited(exchange, route, match));
+    if (!context_.limits.is_shared()) {
+      handlers_.spawn(start_limited(exchange, route, match));
+    } else {
+      // The parameters of `match` are views of the request where it came in, which will be gone when Redis has
+      // answered.
+      exchange.hold_request();
+      handlers_.spawn(start_limited(exchange, route, router_.find(request.method, exchange.request().path)));
+    }
   } else {
     start(exchange, route, match);
   }

@@ -67,16 +67,16 @@ LedgerOptions ledger_options(const Settings& settings) {
           .queue_delay_max_ns = settings.ledger_queue_delay_max.count() * kNanosPerMilli};
 }
 
-// The pool's minimum is what the process keeps open: what the lanes leave of a worker's share reads.
+static_assert(kLedgerBatchMaxLimit <= kIdsPerBlock, "a lane reserves one block of ids a batch");
+
 ReaderOptions reader_options(const Settings& settings) {
-  const int share = std::clamp(settings.database_pool_min, settings.workers, settings.database_pool_max);
-  return {.connections = std::max(1, share / settings.workers - settings.ledger_lanes),
+  return {.connections = connection_share(settings.workers, settings.ledger_lanes, settings.database_pool_min).readers,
           .command_timeout_ns = settings.database_command_timeout.count() * kNanosPerMilli};
 }
 
 HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
   const Settings& settings = shared.settings;
-  return {.max_connections = static_cast<size_t>(std::max(1, settings.max_connections / settings.workers)),
+  return {.max_connections = static_cast<size_t>(settings.max_connections / settings.workers),
           .cors = cors.is_enabled() ? &cors : nullptr,
           .quota = &shared.connection_quota};
 }
@@ -108,16 +108,17 @@ class Worker::Parts {
         tokens_(make_verifier(shared.settings, std::move(keys))),
         cors_(shared.settings.cors_allowed_origins),
         fingerprints_(hash_secret(shared.settings)),
+        unreadable_(clock_),
         ledger_(loop_, books_, shared.accounts_in_flight, ledger_options(shared.settings),
                 [this](std::function<void()> on_lost) {
                   return std::make_unique<PgLaneStore>(
-                      loop_, shared_.connector, database_counters_,
+                      loop_, shared_.connector, database_counters_, unreadable_,
                       shared_.settings.database_command_timeout.count() * kNanosPerMilli, std::move(on_lost));
                 }),
         reader_(loop_, shared.connector, database_counters_, reader_options(shared.settings)),
-        health_(loop_, ledger_, reader_, shared.accounts, shared.workers_starting),
+        health_(loop_, ledger_, shared.accounts, shared.workers_starting, shared.workers_away),
         key_expiry_(loop_, reader_),
-        ledger_audit_(loop_, reader_),
+        ledger_audit_(loop_, reader_, unreadable_),
         counters_(routes().size()),
         context_{.settings = shared.settings,
                  .clock = clock_,
@@ -128,6 +129,7 @@ class Worker::Parts {
                  .fingerprints = fingerprints_,
                  .ledger = ledger_,
                  .reader = reader_,
+                 .unreadable = unreadable_,
                  .health = health_,
                  .counters = counters_,
                  .scraper = shared.metrics_scraper,
@@ -142,6 +144,7 @@ class Worker::Parts {
                                                .service = &counters_,
                                                .database = &database_counters_,
                                                .ledger = &ledger_.counters(),
+                                               .unreadable = &unreadable_.count(),
                                                .reader = &reader_.counters(),
                                                .tokens = &tokens_->counters(),
                                                .limits = &limits_.counters(),
@@ -252,6 +255,7 @@ class Worker::Parts {
   CorsPolicy cors_;
   RequestFingerprinter fingerprints_;
   DatabaseCounters database_counters_;
+  UnreadableRows unreadable_;
   Ledger ledger_;
   Reader reader_;
   std::optional<AccountsProbe> accounts_probe_;
@@ -298,8 +302,9 @@ void Worker::run(std::promise<Result<void>> ready) {
   const LogChannel log_channel;
   auto ring = Ring::create({});
   if (!ring) {
-    ready.set_value(std::unexpected(ring.error()));
+    // In this order: whoever hears that this one has not started asks next whether it can be told to end.
     ended_.store(true);
+    ready.set_value(std::unexpected(ring.error()));
     return;
   }
   {

@@ -37,6 +37,7 @@ struct Shared {
   OtlpExporter* traces;                   // nullptr: requests are not traced
   std::atomic<int> workers_serving;       // those that still have clients or operations under way
   StartingWorkers workers_starting;
+  WorkersAway workers_away{0};
   AccountsState& accounts;
 };
 

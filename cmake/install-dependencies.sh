@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs the Debian packages the project needs:  install-dependencies.sh [--run]
+# Installs the Debian packages the project needs:  install-dependencies.sh [--run | --npm]
 #
 #   --run   only what building and running take; without it testing, linting and benchmarking too
+#   --npm   npm alone, which fetch-postgres.sh takes; not asked for where there is one of another source
 #
 # Says and changes nothing when all are there, which is what the Makefile counts on.
 set -eu
@@ -11,9 +12,10 @@ packages='g++ cmake ninja-build pkg-config make git ca-certificates dpkg-dev cur
   openssl'
 case "${1-}" in
   --run) ;;
-  '') packages="$packages redis-tools jq wrk faketime prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
+  --npm) packages=npm ;;
+  '') packages="$packages redis-tools jq wrk faketime pgbouncer prometheus clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
   *)
-    echo "usage: install-dependencies.sh [--run]" >&2
+    echo "usage: install-dependencies.sh [--run | --npm]" >&2
     exit 2
     ;;
 esac

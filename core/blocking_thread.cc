@@ -23,7 +23,7 @@ void BlockingThread::enqueue(Job& job) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
-      queue_.push_back(&job);
+      (job.urgency == Urgency::kUrgent ? urgent_ : usual_).push_back(&job);
       wake_.notify_one();
       return;
     }
@@ -37,10 +37,11 @@ void BlockingThread::work_off() {
     bool stopping = false;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      job = queue_.front();
-      queue_.pop_front();
+      wake_.wait(lock, [this] { return stopping_ || !urgent_.empty() || !usual_.empty(); });
+      std::deque<Job*>& queue = urgent_.empty() ? usual_ : urgent_;
+      if (queue.empty()) return;
+      job = queue.front();
+      queue.pop_front();
       stopping = stopping_;
     }
     if (!stopping) job->carry_out();

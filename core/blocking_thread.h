@@ -1,8 +1,10 @@
 // A thread for what would block a loop: it does one thing after another, and the coroutines that asked wait meanwhile.
+// What is urgent passes what is not; within each kind it is first come, first served.
 #pragma once
 
 #include <condition_variable>
 #include <coroutine>
+#include <cstdint>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -17,6 +19,8 @@ namespace txn {
 
 class BlockingThread {
  public:
+  enum class Urgency : uint8_t { kUsual, kUrgent };
+
   BlockingThread();
   ~BlockingThread() { join(); }
   BlockingThread(const BlockingThread&) = delete;
@@ -30,10 +34,10 @@ class BlockingThread {
 
   // Awaitable on the thread of `loop`: the Result that work() returned on this one. `loop` must outlive the wait.
   template <typename Work>
-  auto run(Loop& loop, Work work) {
+  auto run(Loop& loop, Work work, Urgency urgency = Urgency::kUsual) {
     struct Run final : Job {
-      Run(BlockingThread& thread_to_use, Loop& loop_that_asks, Work what)
-          : Job(loop_that_asks), thread(thread_to_use), work(std::move(what)) {}
+      Run(BlockingThread& thread_to_use, Loop& loop_that_asks, Work what, Urgency how_urgent)
+          : Job(loop_that_asks, how_urgent), thread(thread_to_use), work(std::move(what)) {}
       void carry_out() override { result = work(); }
       bool await_ready() const { return false; }
       void await_suspend(std::coroutine_handle<> handle) {
@@ -46,17 +50,18 @@ class BlockingThread {
       Work work;
       std::invoke_result_t<Work&> result = fail(ErrorKind::kUnavailable, "shutting down");
     };
-    return Run(*this, loop, std::move(work));
+    return Run(*this, loop, std::move(work), urgency);
   }
 
  private:
   // Lives in the frame of the coroutine that waits.
   struct Job : Message {
-    explicit Job(Loop& loop) : reply_to(loop) {}
+    Job(Loop& loop, Urgency how_urgent) : reply_to(loop), urgency(how_urgent) {}
     virtual void carry_out() = 0;
     void run() override { waiting.resume(); }
 
     Loop& reply_to;
+    const Urgency urgency;
     std::coroutine_handle<> waiting;
 
    protected:
@@ -68,8 +73,9 @@ class BlockingThread {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Job*> queue_;  // guarded by mutex_
-  bool stopping_ = false;   // guarded by mutex_
+  std::deque<Job*> urgent_;  // guarded by mutex_, as the next two
+  std::deque<Job*> usual_;
+  bool stopping_ = false;
   std::thread thread_;
 };
 

@@ -21,6 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kFileMaxBytes = 1 << 20;
+constexpr int kWorkersMax = 256;
 constexpr std::string_view kApplicationName = "transactions-service";
 
 std::string_view trim(std::string_view text) {
@@ -340,7 +341,7 @@ std::vector<Row> make_table() {
   std::vector<Row> rows = {
       custom("SERVICE_HOST", "0.0.0.0", "an IPv4 or IPv6 address", "address to listen on", apply_service_host),
       integer<&S::service_port, 0, 65535>("SERVICE_PORT", "8002", "port to listen on; 0 picks one and logs it"),
-      integer<&S::workers, 1, 256>("WORKERS", "", "event loops (default: the CPUs this process may use)"),
+      integer<&S::workers, 1, kWorkersMax>("WORKERS", "", "event loops (default: the CPUs this process may use)"),
       integer<&S::max_connections, 1, 1'000'000>("MAX_CONNECTIONS", "10000", "client connections of the whole process"),
       integer<&S::max_connections_per_address, 0, 1'000'000>(
           "MAX_CONNECTIONS_PER_ADDRESS", "1000", "of these, from one address (IPv6: one /64); 0 for no limit"),
@@ -363,7 +364,8 @@ std::vector<Row> make_table() {
       integer<&S::ledger_lanes, 1, 8>("LEDGER_LANES", "1", "database connections that move money, per worker"),
       integer<&S::ledger_queue_max, 1, 1'000'000>("LEDGER_QUEUE_MAX", "4096",
                                                   "operations that may wait, per worker; beyond it 503"),
-      integer<&S::ledger_batch_max, 1, 1024>("LEDGER_BATCH_MAX", "1024", "most operations in one database transaction"),
+      integer<&S::ledger_batch_max, 1, kLedgerBatchMaxLimit>("LEDGER_BATCH_MAX", "1024",
+                                                             "most operations in one database transaction"),
       duration<&S::ledger_queue_delay_max, 10, 60'000>(
           "LEDGER_QUEUE_DELAY_MAX", "250ms", "once an operation has waited so long for its turn, new ones get 503"),
 
@@ -504,7 +506,8 @@ std::string origin_of(const Level& level, std::string_view name) {
 struct Given {
   std::string value;
   std::string origin;
-  bool is_exposed = false;  // the file it comes from can be read by all
+  std::string file;         // that it was read from; "" if none
+  bool is_exposed = false;  // the file can be read by all
 };
 
 // The value of `row` at one level, from the setting itself or the file its variant names. An unreadable file is an
@@ -521,7 +524,12 @@ std::expected<std::optional<Given>, Error> find_at_level(const Row& row, const L
   const std::string origin = origin_of(level, variant->info.name);
   auto content = read_secret_file(path->second);
   if (!content) return std::unexpected(invalid(origin + ": " + content.error().message));
-  return Given{std::move(*content), origin, is_readable_by_all(path->second)};
+  return Given{std::move(*content), origin, path->second, is_readable_by_all(path->second)};
+}
+
+bool is_given_at(const Row& row, const Level& level) {
+  const Row* variant = find_file_variant(row.info.name);
+  return level.values.contains(row.info.name) || (variant != nullptr && level.values.contains(variant->info.name));
 }
 
 void report_unknown_names(const Level& level, std::vector<Error>& errors) {
@@ -537,18 +545,84 @@ std::string explain(const Row& row, const Given& given) {
   return concat(given.origin, ": '", printable(given.value), "' is not ", row.info.allowed);
 }
 
-// Checks that involve more than one setting.
-void validate_together(const Settings& settings, std::vector<Error>& errors) {
-  if (settings.database_pool_min > settings.database_pool_max) {
-    errors.push_back(invalid(concat("DATABASE_POOL_MIN (", settings.database_pool_min, ") is above DATABASE_POOL_MAX (",
-                                    settings.database_pool_max, ")")));
+// Parts of the database's address, which DATABASE_URL has all of.
+bool is_database_part(std::string_view name) {
+  return name == "DATABASE_HOST" || name == "DATABASE_PORT" || name == "DATABASE_USER" || name == "DATABASE_PASSWORD" ||
+         name == "DATABASE_NAME";
+}
+
+// Which settings were given, by whatever source.
+using GivenNames = std::set<std::string_view>;
+
+// As many workers as CPUs, if the rest of the settings has enough for them: a machine with many is to start on
+// defaults.
+void choose_workers(Settings& settings, int cpus) {
+  const int served = workers_served(settings.ledger_lanes, settings.database_pool_max);
+  settings.workers = std::min({cpus, kWorkersMax, std::max(served, 1), settings.max_connections});
+  if (settings.workers == cpus) return;
+  std::string_view bound = "more are not allowed";
+  std::string reason;
+  if (settings.workers == served) {
+    reason = concat("DATABASE_POOL_MAX (", settings.database_pool_max, ") serves no more, with LEDGER_LANES (",
+                    settings.ledger_lanes, ") + 1 connections each");
+    bound = reason;
+  } else if (settings.workers == settings.max_connections) {
+    reason = concat("MAX_CONNECTIONS (", settings.max_connections, ") leaves no client to more");
+    bound = reason;
+  }
+  settings.warnings.push_back(concat("WORKERS: not set, ", settings.workers, " for ", cpus, " CPUs: ", bound));
+}
+
+// What contradicts itself is an error.
+void find_contradictions(const Settings& settings, std::vector<Error>& errors) {
+  const auto report = [&errors](std::string message) { errors.push_back(invalid(std::move(message))); };
+  const int workers = settings.workers;
+  const int pool_max = settings.database_pool_max;
+  if (settings.database_pool_min > pool_max) {
+    report(concat("DATABASE_POOL_MIN (", settings.database_pool_min, ") is above DATABASE_POOL_MAX (", pool_max, ")"));
+  }
+  const int lanes_and_reader = settings.ledger_lanes + 1;
+  if (workers * lanes_and_reader > pool_max) {
+    report(concat("DATABASE_POOL_MAX (", pool_max, ") is less than WORKERS (", workers, ") x (LEDGER_LANES (",
+                  settings.ledger_lanes, ") + 1 to read) = ", workers * lanes_and_reader, " connections"));
+  }
+  if (settings.max_connections < workers) {
+    report(concat("MAX_CONNECTIONS (", settings.max_connections, ") is below WORKERS (", workers,
+                  "): each of them takes clients of its own"));
   }
   if (settings.tls_cert_file.empty() != settings.tls_key_file.empty()) {
-    errors.push_back(invalid(concat(settings.tls_cert_file.empty() ? "TLS_CERT_FILE" : "TLS_KEY_FILE",
-                                    " is missing: TLS_CERT_FILE and TLS_KEY_FILE come together")));
+    report(concat(settings.tls_cert_file.empty() ? "TLS_CERT_FILE" : "TLS_KEY_FILE",
+                  " is missing: TLS_CERT_FILE and TLS_KEY_FILE come together"));
   }
   if (!settings.tls_client_ca_file.empty() && settings.tls_cert_file.empty()) {
-    errors.push_back(invalid("TLS_CLIENT_CA_FILE asks for client certificates, but TLS_CERT_FILE is not set"));
+    report("TLS_CLIENT_CA_FILE asks for client certificates, but TLS_CERT_FILE is not set");
+  }
+}
+
+// A setting is never silently without effect. A default is: nobody has asked for it.
+//
+// No contradictions: DRAIN_TIMEOUT below DATABASE_COMMAND_TIMEOUT (the drain does not wait for the database for ever),
+// LEDGER_QUEUE_DELAY_MAX above it (an operation waits behind several commands), DATABASE_POOL_MIN below what the lanes
+// take (they come first).
+void find_ineffective(const Settings& settings, const GivenNames& given, std::vector<std::string>& warnings) {
+  if (!settings.database_url.empty() && std::ranges::any_of(given, is_database_part)) {
+    warnings.emplace_back("DATABASE_URL: set, so DATABASE_HOST, _PORT, _USER, _PASSWORD and _NAME are ignored");
+  }
+  if (settings.jwt_algorithm == JwtAlgorithm::kHs256 &&
+      (!settings.jwt_public_key_file.empty() || !settings.jwt_jwks_file.empty())) {
+    warnings.emplace_back("JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect, JWT_ALGORITHM is HS256");
+  }
+  if (given.contains("LEDGER_BATCH_MAX") && settings.ledger_batch_max > settings.ledger_queue_max) {
+    warnings.push_back(concat("LEDGER_BATCH_MAX: ", settings.ledger_batch_max, " is of no effect, no more than ",
+                              "LEDGER_QUEUE_MAX (", settings.ledger_queue_max, ") operations wait"));
+  }
+  if (given.contains("MAX_CONNECTIONS_PER_ADDRESS") &&
+      settings.max_connections_per_address > settings.max_connections) {
+    warnings.push_back(concat("MAX_CONNECTIONS_PER_ADDRESS: ", settings.max_connections_per_address,
+                              " is of no effect, MAX_CONNECTIONS is ", settings.max_connections));
+  }
+  if (!settings.rate_limit_enabled && settings.rate_limit_redis) {
+    warnings.emplace_back("RATE_LIMIT_STORAGE: of no effect, RATE_LIMIT_ENABLED is false");
   }
 }
 
@@ -661,9 +735,8 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       {sources.file, false, "the configuration file"},
   };
   Settings settings;
-  settings.workers = usable_cpus();
   std::vector<Error> errors;
-  std::set<std::string_view> given_names;
+  GivenNames given_names;
 
   for (const Level& level : levels) report_unknown_names(level, errors);
   for (const Row& row : table()) {
@@ -672,6 +745,10 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       CHECK(row.apply(settings, row.info.default_value), "a default is not allowed by its own setting");
     }
     for (const Level& level : levels) {
+      if (is_database_part(row.info.name) && !settings.database_url.empty()) {
+        if (is_given_at(row, level)) given_names.insert(row.info.name);
+        continue;
+      }
       const auto given = find_at_level(row, level);
       if (!given) {
         errors.push_back(given.error());
@@ -681,6 +758,7 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       given_names.insert(row.info.name);
       if ((*given)->is_exposed) settings.warnings.push_back(exposed((*given)->origin));
       if (!row.apply(settings, (*given)->value)) errors.push_back(invalid(explain(row, **given)));
+      if (row.info.name == "DATABASE_PASSWORD") settings.database_password_file = (*given)->file;
       break;
     }
   }
@@ -689,7 +767,10 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
   if (!given_names.contains("DATABASE_POOL_MIN")) {
     settings.database_pool_min = std::min(settings.database_pool_min, settings.database_pool_max);
   }
-  validate_together(settings, errors);
+  if (!given_names.contains("WORKERS")) choose_workers(settings, sources.cpus > 0 ? sources.cpus : usable_cpus());
+  // What could not be parsed is a default here, which may contradict the rest by no fault of anybody's.
+  if (errors.empty()) find_contradictions(settings, errors);
+  find_ineffective(settings, given_names, settings.warnings);
   if (!settings.tls_key_file.empty() && is_readable_by_all(settings.tls_key_file))
     settings.warnings.push_back(exposed("TLS_KEY_FILE"));
   const auto is_secret = [](const auto& given) { return find_row(given.first)->info.is_secret; };
@@ -752,6 +833,23 @@ std::string database_conninfo(const Settings& settings) {
   append("fallback_application_name", kApplicationName);
   conninfo.pop_back();
   return conninfo;
+}
+
+ConnectionShare connection_share(int workers, int lanes, int pool_min) {
+  CHECK(workers > 0, "a process has a worker");
+  return {.lanes = lanes, .readers = std::max(1, pool_min / workers - lanes)};
+}
+
+int workers_served(int lanes, int pool_max) { return pool_max / (lanes + 1); }
+
+Result<std::string> fresh_database_conninfo(const Settings& settings) {
+  if (settings.database_password_file.empty() || !settings.database_url.empty()) return database_conninfo(settings);
+  const auto password = read_secret_file(settings.database_password_file);
+  if (!password) return fail(password.error().kind, "DATABASE_PASSWORD_FILE: " + password.error().message);
+  Settings now = settings;
+  if (!apply_text<&Settings::database_password>(now, *password))
+    return fail(ErrorKind::kInvalidArgument, "DATABASE_PASSWORD_FILE: holds a NUL");
+  return database_conninfo(now);
 }
 
 std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text) {

@@ -79,7 +79,8 @@ struct Settings {
   std::string database_host;
   uint16_t database_port = 5432;
   std::string database_user;
-  std::string database_password;  // secret
+  std::string database_password;       // secret
+  std::string database_password_file;  // where database_password was read from; "" if it was given as it is
   std::string database_name = "gdb_transactions";
   int database_pool_min = 10;  // whole process, as is the next
   int database_pool_max = 50;
@@ -128,6 +129,25 @@ struct Settings {
   std::vector<std::string> warnings;  // what is not wrong and not wise, a line each; no secrets
 };
 
+// LEDGER_BATCH_MAX goes up to this: no batch is larger than a block of ids (db/lane_store.h).
+inline constexpr int kLedgerBatchMaxLimit = 1024;
+
+// Database connections of one worker.
+struct ConnectionShare {
+  int lanes = 1;
+  int readers = 1;
+  int total() const { return lanes + readers; }
+  friend bool operator==(const ConnectionShare&, const ConnectionShare&) = default;
+};
+
+// What each of `workers` (1 or more) opens. The lanes come first, and at least one connection reads; of what the
+// process keeps open, DATABASE_POOL_MIN, the lanes leave the rest to the readers. Settings out of load_settings() have
+// workers * total() <= DATABASE_POOL_MAX.
+ConnectionShare connection_share(int workers, int lanes, int pool_min);
+
+// How many workers a pool of `pool_max` serves, each with its lanes and one connection that reads; 0 if not one.
+int workers_served(int lanes, int pool_max);
+
 // One row of the table, for help texts and documentation.
 struct SettingInfo {
   std::string_view name;           // SERVICE_PORT
@@ -163,12 +183,16 @@ struct SettingSources {
   SettingValues environment;
   SettingValues file;
   std::string file_path;  // where `file` comes from; "" when it is no file
+  int cpus = 0;           // that there are workers for; 0: usable_cpus()
 };
 
 // Merges the sources by precedence, reads the files that *_FILE names (content minus one trailing newline; at the same
-// level the direct setting beats its *_FILE), parses and validates. All findings are reported, one Error each, naming
-// the setting, where it was given and what is allowed, and never a secret value. Unknown names in a source are
-// reported. Files with secrets that everybody on the machine may read are warned of. Blocking file reads.
+// level the direct setting beats its *_FILE), parses and validates, each setting and all of them together. All findings
+// are reported, one Error each, naming the setting, where it was given and what is allowed, and never a secret value.
+// Unknown names in a source are reported. The parts of a database's address are not looked at beside DATABASE_URL.
+// Where WORKERS is not given there are as many as CPUs, or fewer if other settings serve no more, which is a warning.
+// So is a file with secrets that everybody on the machine may read, and a setting that another leaves without effect.
+// Blocking file reads.
 std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& sources);
 
 // What `serve` asks for beyond well-formed settings: keys to check tokens with, and to hash PINs with. Empty: all well.
@@ -178,6 +202,11 @@ std::vector<Error> validate_for_serve(const Settings& settings);
 // socket). Either way the connections call themselves "transactions-service" unless the URL or PGAPPNAME says
 // otherwise. Contains the password: not for logs.
 std::string database_conninfo(const Settings& settings);
+
+// The same with the password that DATABASE_PASSWORD_FILE holds now: passwords are rotated while the service runs.
+// Without such a file what database_conninfo() says. Fails with what is wrong with the file, without what is in it. Any
+// thread; reads a file, so not on a worker's.
+Result<std::string> fresh_database_conninfo(const Settings& settings);
 
 // The parsers of single values that are of use elsewhere. Nothing when the text is not of that shape.
 std::optional<RateLimitPolicy> parse_rate_limit(std::string_view text);          // "20/hour"

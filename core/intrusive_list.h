@@ -54,6 +54,14 @@ class IntrusiveList {
     head_.previous_->next_ = &node;
     head_.previous_ = &node;
   }
+  void push_front(T& element) {
+    Node& node = element;
+    CHECK(!node.is_linked(), "an element is on one list of a kind at a time");
+    node.previous_ = &head_;
+    node.next_ = head_.next_;
+    head_.next_->previous_ = &node;
+    head_.next_ = &node;
+  }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
   const T* front() const { return empty() ? nullptr : static_cast<const T*>(head_.next_); }
   const T* back() const { return empty() ? nullptr : static_cast<const T*>(head_.previous_); }

@@ -9,13 +9,16 @@
 
 namespace txn {
 
-Mailbox::Mailbox() : wake_descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  CHECK(wake_descriptor_ >= 0, "eventfd for a worker's mailbox");
+Mailbox::Wake::Wake() : descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  CHECK(descriptor >= 0, "eventfd for a worker's mailbox");
 }
 
-Mailbox::~Mailbox() { close(wake_descriptor_); }
+Mailbox::Wake::~Wake() { close(descriptor); }
 
 void Mailbox::post(Message& message) {
+  // Behind the exchange nothing of `this` and `message` is touched: they may be gone. Until then they are there,
+  // because nobody can have run the message.
+  const std::shared_ptr<const Wake> wake = wake_;
   Message* head = head_.load(std::memory_order_relaxed);
   do {
     message.next_ = head;
@@ -23,7 +26,7 @@ void Mailbox::post(Message& message) {
   if (head != nullptr) return;  // somebody else has woken the worker, and it has not looked yet
   const uint64_t one = 1;
   // The only possible failure is a counter at its maximum, which is readable as well.
-  [[maybe_unused]] const ssize_t written = write(wake_descriptor_, &one, sizeof one);
+  [[maybe_unused]] const ssize_t written = write(wake->descriptor, &one, sizeof one);
 }
 
 bool Mailbox::drain() {
@@ -46,7 +49,7 @@ bool Mailbox::drain() {
 
 void Mailbox::clear_wake() const {
   uint64_t count = 0;
-  [[maybe_unused]] const ssize_t received = read(wake_descriptor_, &count, sizeof count);
+  [[maybe_unused]] const ssize_t received = read(wake_->descriptor, &count, sizeof count);
 }
 
 }  // namespace txn

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 namespace txn {
 
@@ -26,25 +27,37 @@ class Message {
 class Mailbox {
  public:
   // Opens the eventfd; aborts when the process has no descriptor left for it (start-up only).
-  Mailbox();
-  ~Mailbox();
+  Mailbox() = default;
+  ~Mailbox() = default;
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  // Any thread. The message runs in the order of posting, as far as one sender is concerned.
+  // Any thread. The message runs in the order of posting, as far as one sender is concerned. The mailbox must be there
+  // until the message has run, and may be gone from then on, even before this returns.
   void post(Message& message);
 
   // The receiving thread: runs what has been posted. Returns whether there was anything.
   bool drain();
 
   // Becomes readable when there may be messages. Read by the receiving loop only.
-  int wake_descriptor() const { return wake_descriptor_; }
+  int wake_descriptor() const { return wake_->descriptor; }
   // Clears the descriptor's readable state.
   void clear_wake() const;
 
  private:
+  // What a sender touches once its message can be seen, and so owns a share of. The message may be what the receiver
+  // was waiting for to go away: with a plain member the sender would read freed memory, or write its wake into whatever
+  // file has the number by then.
+  struct Wake {
+    Wake();
+    ~Wake();
+    Wake(const Wake&) = delete;
+    Wake& operator=(const Wake&) = delete;
+    const int descriptor;  // an eventfd
+  };
+
   std::atomic<Message*> head_{nullptr};
-  int wake_descriptor_ = -1;
+  const std::shared_ptr<const Wake> wake_ = std::make_shared<const Wake>();
 };
 
 }  // namespace txn

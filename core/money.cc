@@ -104,6 +104,18 @@ std::expected<Money, MoneyError> parse_money(std::string_view text) {
   return Money::from_minor(negative ? -minor : minor);
 }
 
+std::expected<Money, std::string_view> parse_written_money(std::string_view text) {
+  if (text.starts_with('-') || text.starts_with('+')) return std::unexpected("has a sign");
+  const auto money = parse_money(text);
+  if (!money && money.error() == MoneyError::kNotANumber) return std::unexpected("is not a number");
+  if (text.find_first_of("eE") != std::string_view::npos) return std::unexpected("has an exponent");
+  const size_t point = text.find('.');
+  if (point != std::string_view::npos && text.size() - point - 1 != 2)
+    return std::unexpected("has neither two decimals nor none");
+  if (!money) return std::unexpected("is above 9999999999999.99");
+  return *money;
+}
+
 size_t format_money(Money amount, char* out) {
   char* p = out;
   uint64_t magnitude = static_cast<uint64_t>(amount.minor());

@@ -51,6 +51,11 @@ enum class MoneyError {
 // Constant work per character whatever the exponent says.
 std::expected<Money, MoneyError> parse_money(std::string_view text);
 
+// Money as people write it into files and on command lines: digits, with two decimals or none. No sign, no exponent,
+// and no other number of decimals: "1.000" may be a thousand, "1.23457E+11" is what spreadsheets leave of an account
+// number. Fails with what is wrong, in words that go behind the text: "has an exponent".
+std::expected<Money, std::string_view> parse_written_money(std::string_view text);
+
 // Longest text that format_money writes: sign, 17 integer digits, point, 2 decimals.
 inline constexpr size_t kMoneyTextMax = 24;
 

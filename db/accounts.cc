@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 
-#include "core/check.h"
 #include "core/concat.h"
 #include "db/csv_reader.h"
 
@@ -166,9 +165,9 @@ class ImportRows {
     if (!owner) report(kOwnerId, "an integer");
     const auto privilege = parse_privilege(field(kPrivilege));
     if (!privilege) report(kPrivilege, "PREMIUM, GOLD, SILVER or BASIC");
-    const auto balance = parse_money(field(kBalance));
-    if (!balance || *balance < Money()) {
-      report(kBalance, "an amount from 0.00 to 9999999999999.99 with at most two decimals");
+    const auto balance = parse_written_money(field(kBalance));
+    if (!balance) {
+      report(kBalance, concat("an amount from 0.00 to 9999999999999.99, like 250.00: it ", balance.error()));
     }
     const auto is_active = parse_boolean(field(kIsActive));
     if (!is_active) report(kIsActive, "true or false");
@@ -211,8 +210,20 @@ Result<void> check_conflicts(Session& session) {
     findings += conflicts->boolean(row, 3) ? std::string(" exists already")
                                            : concat(" stands in line ", conflicts->text(row, 2), " already");
   }
+  if (auto sound = conflicts->check(); !sound) return sound;
   if (!findings.empty()) return fail(ErrorKind::kInvalidArgument, findings);
   return {};
+}
+
+// What a hash's hexadecimal digits say; nothing when they are no hash.
+std::optional<PinHash> parse_pin_hash(std::string_view hex) {
+  PinHash hash;
+  if (hex.size() != 2 * hash.size()) return std::nullopt;
+  for (size_t i = 0; i < hash.size(); ++i) {
+    const char* const digits = hex.data() + 2 * i;
+    if (std::from_chars(digits, digits + 2, hash[i], 16).ptr != digits + 2) return std::nullopt;
+  }
+  return hash;
 }
 
 }  // namespace
@@ -244,10 +255,10 @@ Result<void> create_account(Session& session, const NewAccount& account) {
 
 Result<AccountDetails> find_account(Session& session, int64_t account_number) {
   const auto rows = session.exec(
-      "SELECT owner_id, privilege, is_active, balance, log_seq, encode(pin_hash, 'hex'), "
-      "       usage_day - date '1970-01-01', usage_amount, usage_count, opening_balance, "
+      "SELECT owner_id, privilege, is_active, balance, log_seq, encode(pin_hash, 'hex') AS pin_hash, "
+      "       usage_day - date '1970-01-01' AS usage_day, usage_amount, usage_count, opening_balance, "
       "       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
-      "       CASE WHEN pin_locked_until <= now() THEN 0 ELSE pin_failures END, "
+      "       CASE WHEN pin_locked_until <= now() THEN 0 ELSE pin_failures END AS pin_failures, "
       "       CASE WHEN pin_locked_until > now() THEN "
       "         to_char(pin_locked_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') ELSE '' END "
       "FROM accounts WHERE account_number = $1",
@@ -255,29 +266,36 @@ Result<AccountDetails> find_account(Session& session, int64_t account_number) {
   if (!rows) return std::unexpected(rows.error());
   if (rows->size() == 0) return no_such_account(account_number);
 
+  const auto unreadable = [&](std::string_view why) {
+    return fail(ErrorKind::kDatabase, concat("account ", account_number, ": ", why));
+  };
+  // Of a count that was read as 64 bits.
+  const auto narrow = [&](int column) {
+    return static_cast<int32_t>(std::clamp<int64_t>(rows->integer(0, column), INT32_MIN, INT32_MAX));
+  };
   AccountDetails details;
   AccountState& state = details.state;
   state.account_number = account_number;
   state.owner_id = rows->integer(0, 0);
   const auto privilege = parse_privilege(rows->text(0, 1));
-  CHECK(privilege.has_value(), "an account has a privilege unknown to this program");
+  if (!privilege) return unreadable("privilege cannot be read");
   state.privilege = *privilege;
   state.is_active = rows->boolean(0, 2);
   state.balance = rows->money(0, 3);
   state.log_seq = rows->integer(0, 4);
   if (!rows->is_null(0, 5)) {
-    const std::string_view hex = rows->text(0, 5);
-    PinHash& hash = state.pin_hash.emplace();
-    CHECK(hex.size() == 2 * hash.size(), "a PIN hash has another length than ours");
-    for (size_t i = 0; i < hash.size(); ++i) std::from_chars(&hex[2 * i], &hex[2 * i] + 2, hash[i], 16);
+    state.pin_hash = parse_pin_hash(rows->text(0, 5));
+    if (!state.pin_hash) return unreadable("pin_hash cannot be read");
   }
-  state.usage_day = static_cast<int32_t>(rows->integer(0, 6));
+  state.usage_day = narrow(6);
   state.usage_amount = rows->money(0, 7);
-  state.usage_count = static_cast<int32_t>(rows->integer(0, 8));
+  state.usage_count = narrow(8);
   details.opening_balance = rows->money(0, 9);
   details.created_at = rows->text(0, 10);
-  state.pin_failures = static_cast<int32_t>(rows->integer(0, 11));
+  state.pin_failures = narrow(11);
+  if (state.pin_failures < 0 || state.pin_failures > kPinFailuresMax) return unreadable("pin_failures cannot be read");
   details.pin_locked_until = rows->text(0, 12);
+  if (const auto sound = rows->check(); !sound) return unreadable(sound.error().message);
   return details;
 }
 

@@ -8,8 +8,9 @@
 
 namespace txn {
 
-// Grants `role` (which must exist) what `serve` does, and takes from it everything else on the service's tables. The
-// session's role must own them and be another one. Idempotent.
+// Grants `role` (which must exist) what `serve` does, the use of the tables' schema included, and takes from it
+// everything else on the service's tables. The session's role must own them. kInvalidArgument, with nothing changed,
+// for a role that owns them as well, is a member of one that does, or is a superuser. Idempotent.
 Result<void> grant_service_privileges(Session& session, const std::string& role);
 
 }  // namespace txn

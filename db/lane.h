@@ -20,6 +20,7 @@
 
 #include "core/pause.h"
 #include "core/task.h"
+#include "db/id_blocks.h"
 #include "db/lane_store.h"
 #include "db/ledger.h"
 
@@ -49,21 +50,29 @@ class Lane final {
   enum class Attempt {
     kDone,         // outcomes are true: committed, or nothing to commit
     kFailed,       // the database refused the batch; to be rolled back
+    kLocked,       // somebody has had an account locked for too long; rolled back
     kLost,         // connection gone before COMMIT was sent: certainly not applied
     kInDoubt,      // connection gone after COMMIT was sent
     kUnconfirmed,  // committed, but a failover may still lose it
   };
-  using Batch = std::span<PendingOperation* const>;
+  using Batch = std::span<PendingOperation*>;
 
   Task<void> connect();
   Task<bool> try_connect();
   void enter_accounts();
-  Task<void> process(Batch batch);
-  Task<Attempt> attempt(Batch batch);
+  Task<void> probe();
+  Task<void> process(Batch batch, LockWait wait);
+  // LockWait::kNone: what needs an account that somebody else has locked is no longer part of the batch afterwards. It
+  // waits for an outsider in the ledger, and for another lane in contended_.
+  Task<Attempt> attempt(Batch& batch, LockWait wait);
+  Task<Attempt> end_reading(Batch batch);
   Task<StoreStatus> claim(Batch batch);
-  Task<void> handle_failure(Batch batch);
+  void set_locked_aside(Batch& batch);
+  Task<void> leave_foreign_session();
+  Task<void> leave_superseded();
+  Task<void> handle_failure(Batch batch, LockWait wait);
   Task<void> resolve(Batch batch);
-  bool needs_claim(Batch batch) const;
+  static bool needs_claim(Batch batch);
   static bool is_settled(PendingOperation& pending, Claim& claim);
   LockRequest plan_lock();
   void decide();
@@ -79,13 +88,15 @@ class Lane final {
   Pause reconnect_pause_;
   bool away_ = false;
 
-  // Transaction ids reserved and not yet used.
-  int64_t next_id_ = 0;
-  int64_t ids_end_ = 0;
+  IdBlocks ids_;
+  // Sessions given up in a row for what the database said in them.
+  int spoilt_ = 0;
+  bool is_unwell_ = false;  // by the last probe
 
   // Scratch of the batch in flight; kept for their memory.
   std::vector<PendingOperation*> batch_;
   std::vector<AccountsInFlight::Slot> slots_;  // of the batch's accounts
+  std::vector<PendingOperation*> contended_;   // to be tried next, with patience
   std::vector<PendingOperation*> undecided_;   // those of an attempt that the claims have not answered
   std::vector<IdempotentRequest*> keys_;
   std::vector<Claim> claims_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/log.h"
+#include "db/id_blocks.h"
 #include "db/lane.h"
 
 namespace txn {
@@ -20,6 +22,7 @@ constexpr int kCrossingSample = 16;
 Ledger::Ledger(Loop& loop, const BatchRules& rules, AccountsInFlight& in_flight, LedgerOptions options,
                const MakeStore& make_store)
     : loop_(loop), rules_(rules), in_flight_(in_flight), options_(options) {
+  CHECK(options_.batch_max <= static_cast<size_t>(kIdsPerBlock), "a batch uses no more than a block of ids");
   for (int i = 0; i < options_.lanes; ++i) {
     lanes_.push_back(std::make_unique<Lane>(*this, i));
     Lane* lane = lanes_.back().get();
@@ -28,7 +31,7 @@ Ledger::Ledger(Loop& loop, const BatchRules& rules, AccountsInFlight& in_flight,
 }
 
 Ledger::~Ledger() {
-  CHECK(queue_.empty(), "operations are answered before the ledger goes away");
+  CHECK(queue_.empty() && held_up_.waiting() == 0, "operations are answered before the ledger goes away");
   turn_->end();
   turn_->forget_ledger();
 }
@@ -79,8 +82,46 @@ void Ledger::enqueue(PendingOperation& pending) {
   queue_.push_back(pending);
   ++counters_.queued;
   if (pending.idempotent != nullptr) keys_in_flight_.insert(key_of(*pending.idempotent));
+  watch_queue();
+}
+
+// Somebody may take what waits; until then it is looked after.
+void Ledger::watch_queue() {
   loop_.flush_soon(*this, FlushStage::kDatabase);
   if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
+}
+
+void Ledger::ask_for_proof() {
+  wants_proof_ = true;
+  loop_.flush_soon(*this, FlushStage::kDatabase);
+}
+
+void Ledger::hold_up(PendingOperation& pending, int64_t account_number) {
+  pending.outcome = {.code = OutcomeCode::kUnavailable};
+  if (!held_up_.contains(account_number)) {
+    ++counters_.held_up_found;
+    LOG(kWarning, "db.ledger", "An account is locked by somebody else; its operations wait, the others go on")
+        .field("account_number", account_number);
+  }
+  if (held_up_.hold_up(pending, account_number, loop_.clock().now_ns()) == HeldUpAccounts::Answer::kFull)
+    return refuse(pending);
+  counters_.held_up = held_up_.waiting();
+  watch_queue();
+}
+
+void Ledger::release(int64_t account_number) {
+  PendingList freed;
+  held_up_.release(account_number, freed);
+  counters_.held_up = held_up_.waiting();
+  if (freed.empty()) return;
+  while (PendingOperation* pending = freed.pop_front()) {
+    // From here on they wait for a lane like everybody else; how long they have waited for the account says nothing
+    // about how busy the lanes are.
+    pending->queued_ns = loop_.clock().now_ns();
+    queue_.push_back(*pending);
+    ++counters_.queued;
+  }
+  watch_queue();
 }
 
 bool Ledger::is_crossing() {
@@ -144,29 +185,52 @@ void Ledger::Turn::on_timer() {
   ledger_->on_turn();
 }
 
-void Ledger::take(std::vector<PendingOperation*>& batch) {
+bool Ledger::is_worth_beginning(PendingOperation& pending, int64_t oldest_allowed_ns) {
+  if (pending.client != nullptr && !pending.client->is_waiting()) {
+    ++counters_.abandoned;
+    answer(pending);  // to nobody; not applied
+    return false;
+  }
+  if (pending.queued_ns < oldest_allowed_ns) {
+    refuse(pending);
+    return false;
+  }
+  return true;
+}
+
+bool Ledger::take(std::vector<PendingOperation*>& batch) {
   batch.clear();
-  if (queue_.empty() || awaits_turn()) return;
-  const int64_t oldest_allowed = loop_.clock().now_ns() - options_.queue_wait_ns;
+  const int64_t oldest_allowed_ns = loop_.clock().now_ns() - options_.queue_wait_ns;
+  while (PendingOperation* look = held_up_.next_look(loop_.clock().now_ns())) {
+    counters_.held_up = held_up_.waiting();
+    if (!is_worth_beginning(*look, oldest_allowed_ns)) continue;
+    batch.push_back(look);
+    return true;
+  }
+  if (queue_.empty() || awaits_turn()) return false;
   while (batch.size() < options_.batch_max) {
     PendingOperation* pending = queue_.pop_front();
-    if (pending == nullptr) return;
+    if (pending == nullptr) break;
     --counters_.queued;
-    if (pending->client != nullptr && !pending->client->is_waiting()) {
-      ++counters_.abandoned;
-      answer(*pending);  // to nobody; not applied
-      continue;
+    if (!is_worth_beginning(*pending, oldest_allowed_ns)) continue;
+    switch (held_up_.offer(*pending)) {
+      case HeldUpAccounts::Answer::kFree:
+        batch.push_back(pending);
+        break;
+      case HeldUpAccounts::Answer::kWaits:
+        counters_.held_up = held_up_.waiting();
+        watch_queue();
+        break;
+      case HeldUpAccounts::Answer::kFull:
+        refuse(*pending);
+        break;
     }
-    if (pending->queued_ns < oldest_allowed) {
-      refuse(*pending);
-      continue;
-    }
-    batch.push_back(pending);
   }
+  return false;
 }
 
 void Ledger::give_back(std::span<PendingOperation* const> batch) {
-  IntrusiveList<PendingOperation, PendingListTag> again;
+  PendingList again;
   for (PendingOperation* pending : batch) {
     // What the attempt decided has not happened.
     pending->outcome = {.code = OutcomeCode::kUnavailable};
@@ -192,41 +256,49 @@ void Ledger::answer(PendingOperation& pending) {
 void Ledger::refuse(PendingOperation& pending) {
   ++counters_.refused_away;
   pending.outcome = Outcome{};
-  pending.outcome.code = OutcomeCode::kUnavailable;
+  // "Certainly not applied" cannot be said of what an earlier request has brought about.
+  pending.outcome.code = pending.is_repeat ? OutcomeCode::kOutcomeUnknown : OutcomeCode::kUnavailable;
   pending.outcome.account_number = pending.operation.account_number;
   answer(pending);
 }
 
 // A lane has become idle, has connected, or has given up: somebody may take the queue, or nobody ever will.
 void Ledger::on_lane_changed() {
-  if (!queue_.empty()) {
-    loop_.flush_soon(*this, FlushStage::kDatabase);
-    if (!is_armed()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
-  }
+  if (!queue_.empty() || held_up_.waiting() > 0) watch_queue();
 }
 
 void Ledger::flush() {
+  const int64_t now_ns = loop_.clock().now_ns();
   for (auto& lane : lanes_) {
-    if (queue_.empty()) return;
+    if (queue_.empty() && !wants_proof_ && !held_up_.has_look(now_ns)) return;
     if (lane->is_idle()) lane->wake();
   }
   const bool all_away = std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->is_away(); });
   if (!all_away) return;
+  refuse_held_up(INT64_MAX);
   while (PendingOperation* pending = queue_.pop_front()) {
     --counters_.queued;
     refuse(*pending);
   }
 }
 
+void Ledger::refuse_held_up(int64_t queued_before_ns) {
+  PendingList expired;
+  held_up_.expire(queued_before_ns, expired);
+  counters_.held_up = held_up_.waiting();
+  while (PendingOperation* pending = expired.pop_front()) refuse(*pending);
+}
+
 void Ledger::on_timer() {
-  const int64_t oldest_allowed = loop_.clock().now_ns() - options_.queue_wait_ns;
+  const int64_t oldest_allowed_ns = loop_.clock().now_ns() - options_.queue_wait_ns;
   while (PendingOperation* pending = queue_.front()) {
-    if (pending->queued_ns > oldest_allowed) break;
+    if (pending->queued_ns > oldest_allowed_ns) break;
     pending->unlink();
     --counters_.queued;
     refuse(*pending);
   }
-  if (!queue_.empty()) loop_.timers().arm(*this, loop_.clock().now_ns() + kQueueCheckNs);
+  refuse_held_up(oldest_allowed_ns);
+  if (!queue_.empty() || held_up_.waiting() > 0) watch_queue();
 }
 
 }  // namespace txn

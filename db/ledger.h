@@ -20,7 +20,9 @@
 #include "core/metrics.h"
 #include "core/task.h"
 #include "db/accounts_in_flight.h"
+#include "db/held_up_accounts.h"
 #include "db/ledger_rows.h"
+#include "db/pending_operation.h"
 
 namespace txn {
 
@@ -58,32 +60,6 @@ struct LedgerOptions {
   int64_t in_doubt_ns = 10 * kNanosPerSecond;
 };
 
-// Who asked. Lives as long as the operation is on its way.
-class OperationClient {
- public:
-  // False when nobody would hear the answer: the operation need not be begun then. One that was begun goes on.
-  virtual bool is_waiting() const = 0;
-
- protected:
-  ~OperationClient() = default;
-};
-
-struct PendingListTag;
-
-// An operation on its way: lives in the frame of the handler that awaits it.
-class PendingOperation : public ListNode<PendingListTag> {
- public:
-  PendingOperation(const Operation& asked, IdempotentRequest* key, const OperationClient* caller)
-      : operation(asked), idempotent(key), client(caller) {}
-  const Operation& operation;
-  IdempotentRequest* const idempotent;  // nullptr: came without a key
-  const OperationClient* const client;  // nullptr: somebody who always waits
-  Outcome outcome;
-  int64_t queued_ns = 0;
-  int attempts = 0;
-  std::coroutine_handle<> waiting;
-};
-
 inline constexpr HistogramBounds<11> kBatchSizeBounds{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 // Nanoseconds.
 inline constexpr HistogramBounds<14> kBatchTimeBounds{
@@ -91,7 +67,8 @@ inline constexpr HistogramBounds<14> kBatchTimeBounds{
     50'000'000, 100'000'000, 250'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 
 struct LedgerCounters {
-  Gauge queued;  // operations that wait for a lane
+  Gauge queued;   // operations that wait for a lane
+  Gauge held_up;  // operations that wait for an account that somebody outside has locked
   Counter batches;
   Counter operations;      // in those batches
   Counter refused_full;    // the queue was full or too slow
@@ -102,8 +79,13 @@ struct LedgerCounters {
   Counter connects;
   Counter commits_in_doubt;
   Counter outcomes_unknown;
-  Counter turns_awaited;  // times that a lane let another's batch on the same accounts go first
-  Counter pins_locked;    // by a third wrong one in a row
+  Counter held_up_found;  // times that an account was found to be locked by somebody outside
+  Counter probes;         // questions whether money could move, while none did
+  Counter probes_failed;
+  Counter sessions_refused;  // given up for what the database said in them, or for being somebody else's
+  Counter superseded;        // connections given up because a newer primary had been seen
+  Counter turns_awaited;     // times that a lane let another's batch on the same accounts go first
+  Counter pins_locked;       // by a third wrong one in a row
   Histogram<kBatchSizeBounds> batch_size;
   Histogram<kBatchTimeBounds> batch_ns;  // from taking it to its answers, retries of its halves included
 };
@@ -149,12 +131,16 @@ class Ledger final : private Flusher, private Timer {
   // The same for one that is refused then, which is counted. For turning requests away before anything is spent on
   // them: submit() looks by itself.
   bool sheds();
+  // When a lane last committed a batch, or found that it could: on the clock of the loop, 0 when there is no sign of
+  // it.
+  int64_t proved_ns() const { return proved_ns_; }
+  // An idle lane finds out; proved_ns() tells.
+  void ask_for_proof();
   size_t queued() const { return counters_.queued; }
   const LedgerCounters& counters() const { return counters_; }
 
  private:
   friend class Lane;
-  friend class PendingOperation;
 
   using KeyInFlight = std::tuple<int64_t, OperationType, std::string_view>;
   static KeyInFlight key_of(const IdempotentRequest& request) {
@@ -192,8 +178,18 @@ class Ledger final : private Flusher, private Timer {
   // The next operations have to let a batch of another lane go first, once.
   bool awaits_turn();
   void on_turn();
-  // Lanes: the oldest operations, at most batch_max.
-  void take(std::vector<PendingOperation*>& batch);
+  // Lanes: the oldest operations, at most batch_max. True: a lone one, to see whether its account is free again.
+  bool take(std::vector<PendingOperation*>& batch);
+  // Refuses or drops what there is no use in beginning.
+  bool is_worth_beginning(PendingOperation& pending, int64_t oldest_allowed_ns);
+  // Lanes: money could move just now, or could not.
+  void prove() { proved_ns_ = loop_.clock().now_ns(); }
+  void disprove() { proved_ns_ = 0; }
+  // Lanes: somebody outside has that account locked; nobody has.
+  void hold_up(PendingOperation& pending, int64_t account_number);
+  void release(int64_t account_number);
+  void refuse_held_up(int64_t queued_before_ns);
+  void watch_queue();
   // Lanes: operations that were certainly not applied go back to the front, or are refused at their second return.
   void give_back(std::span<PendingOperation* const> batch);
   void answer(PendingOperation& pending);
@@ -207,9 +203,12 @@ class Ledger final : private Flusher, private Timer {
   AccountsInFlight& in_flight_;
   const LedgerOptions options_;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  IntrusiveList<PendingOperation, PendingListTag> queue_;
+  PendingList queue_;
   std::set<KeyInFlight> keys_in_flight_;  // of this worker; the database knows those of the others
   std::shared_ptr<Turn> turn_ = std::make_shared<Turn>(*this);
+  HeldUpAccounts held_up_;
+  int64_t proved_ns_ = 0;
+  bool wants_proof_ = false;
   bool has_awaited_turn_ = false;
   bool stopping_ = false;
   LedgerCounters counters_;

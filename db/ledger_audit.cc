@@ -31,8 +31,7 @@ Task<void> LedgerAudit::run() {
     parameters.add_int8(kAuditStepRowsMax);
     const int64_t asked_ns = loop_.clock().now_ns();
     const auto step = co_await reader_.query(sql::kAuditAccounts, parameters);
-    if (step.has_value()) {
-      take_step(*step);
+    if (step.has_value() && take_step(*step)) {
       const int64_t took_ns = loop_.clock().now_ns() - asked_ns;
       co_await pause_.wait(std::clamp(took_ns * kAuditPauseFactor, kPauseLeastNs, kPauseMostNs));
     } else {
@@ -42,19 +41,33 @@ Task<void> LedgerAudit::run() {
   }
 }
 
-void LedgerAudit::take_step(const PgResult& step) {
-  if (account_number_ == 0) began_us_ = step.timestamptz(0, kBegan);
-  counters_.accounts += static_cast<uint64_t>(step.int8(0, kAccounts));
-  counters_.rows += static_cast<uint64_t>(step.int8(0, kRows));
-  differences_ += static_cast<uint64_t>(step.int8(0, kDifferences));
+bool LedgerAudit::take_step(const PgResult& step) {
+  PgRow first(step, 0);
+  const int64_t accounts = first.int8(kAccounts);
+  const int64_t rows = first.int8(kRows);
+  const int64_t began_us = first.timestamptz(kBegan);
+  const int64_t differences = first.int8(kDifferences);
+  const bool is_last = first.is_null(kLastAccount);
+  const int64_t last_account = is_last ? 0 : first.int8(kLastAccount);
+  first.expect(is_last || last_account > account_number_, kLastAccount);  // or the round would have no end
+  if (!first.ok()) {
+    unreadable_.note("the continuous audit", first.unreadable_column(), 0);
+    return false;
+  }
+  if (account_number_ == 0) began_us_ = began_us;
+  counters_.accounts += static_cast<uint64_t>(accounts);
+  counters_.rows += static_cast<uint64_t>(rows);
+  differences_ += static_cast<uint64_t>(differences);
   if (differences_ > counters_.imbalance) counters_.imbalance = differences_;
-  for (int row = 0; row < step.rows() && !step.is_null(row, kAccount); ++row)
-    report(step.int8(row, kAccount), step.bytes(row, kText));
-  if (step.is_null(0, kLastAccount)) {
+  for (int row = 0; row < step.rows(); ++row) {
+    if (const auto account_number = step.int8(row, kAccount)) report(*account_number, step.bytes(row, kText));
+  }
+  if (is_last) {
     end_round();
   } else {
-    account_number_ = step.int8(0, kLastAccount);
+    account_number_ = last_account;
   }
+  return true;
 }
 
 void LedgerAudit::end_round() {

@@ -10,6 +10,7 @@
 //   of accounts with more rows, one earlier piece of that length, another one each round, until all have had their turn
 //   of every transfer among these, the other leg: same amount and mode, the other way round
 //   no log rows between two accounts' numbers
+//   no NaN in the account's row and in those rows
 //
 // Rows are read on one worker's read connections. A step reads at most kAuditStepRowsMax rows; the pause after it is
 // kAuditPauseFactor times as long as it took. Several replicas audit the same books each on their own.
@@ -24,6 +25,7 @@
 #include "core/pause.h"
 #include "core/task.h"
 #include "db/reader.h"
+#include "db/unreadable_rows.h"
 
 namespace txn {
 
@@ -44,12 +46,13 @@ struct LedgerAuditCounters {
   Counter rounds;
   Counter accounts;
   Counter rows;
-  Counter failures;  // steps that the database did not answer
+  Counter failures;  // steps that the database did not answer, or not so that it could be read
 };
 
 class LedgerAudit {
  public:
-  LedgerAudit(Loop& loop, Reader& reader) : loop_(loop), pause_(loop), reader_(reader) {}
+  LedgerAudit(Loop& loop, Reader& reader, UnreadableRows& unreadable)
+      : loop_(loop), pause_(loop), reader_(reader), unreadable_(unreadable) {}
 
   void start(Scope& scope) { scope.spawn(run()); }
   void stop() { pause_.end(); }
@@ -57,13 +60,15 @@ class LedgerAudit {
 
  private:
   Task<void> run();
-  void take_step(const PgResult& step);
+  // False, and nothing taken: not an answer that the statement can give.
+  bool take_step(const PgResult& step);
   void end_round();
   void report(int64_t account_number, std::string_view text);
 
   Loop& loop_;
   Pause pause_;
   Reader& reader_;
+  UnreadableRows& unreadable_;
   LedgerAuditCounters counters_;
 
   // The round under way.

@@ -51,6 +51,8 @@ void for_each_account(const Operation& operation, Visit visit) {
 
 // Keyed hash of what a request asks for (app/idempotency.h).
 using Fingerprint = std::array<uint8_t, 32>;
+// The same for when the key has changed (db/request_digest.h).
+using RequestDigest = std::array<uint8_t, 32>;
 
 // An answer as it was given, to be given again byte for byte.
 struct StoredAnswer {
@@ -64,9 +66,13 @@ struct IdempotentRequest {
   OperationType route = OperationType::kDeposit;
   std::string key;  // 1 to 255 visible ASCII characters
   Fingerprint fingerprint{};
+  RequestDigest request_digest{};
   std::string request_id;  // errors carry it, and so do their repeats
   StoredAnswer answer;     // filled in when the operation has been decided, or found to have been
 };
+
+// Most wrong PINs in a row that an account's row counts; so many lock the PIN (app/rules.h).
+inline constexpr int32_t kPinFailuresMax = 3;
 
 // A row of `accounts` as locked by the lane.
 struct AccountState {
@@ -86,12 +92,15 @@ struct AccountState {
   // above. A refusal may do the second.
   bool changed = false;
   bool pin_changed = false;
+  // The row is not one that we could have written. Of all the above only the number means anything.
+  bool is_unreadable = false;
 };
 
 // A row of `transfer_limits`.
 struct TransferLimit {
   Money daily_amount;
   int32_t daily_count = 0;
+  bool is_readable = true;  // false: the row is not there, or not one that means a limit
 };
 using TransferLimits = std::array<TransferLimit, kPrivilegeCount>;  // indexed by Privilege
 
@@ -132,9 +141,11 @@ enum class OutcomeCode : uint8_t {
   kBalanceOverflow,
   kTransferLimitExceeded,
   kDailyTransactionCountExceeded,
+  kAccountUnreadable,     // its row, or its limit's, is not one that we could have written: a fault, not a refusal
   kReplayed,              // answered before under the same key: the answer is in the IdempotentRequest
   kIdempotencyConflict,   // the same key is being used right now
   kIdempotencyKeyReused,  // the same key was used for another request
+  kKeyUnreadable,         // whether the key was used cannot be told; nothing was done this time
   kUnavailable,           // certainly not applied
   kOutcomeUnknown,        // the database went away in the middle of COMMIT and could not be asked in time
 };

@@ -1,5 +1,6 @@
 #include "db/migrate.h"
 
+#include <thread>
 #include <tuple>
 
 #include "core/check.h"
@@ -21,6 +22,7 @@ Result<int> check_history(Session& session, std::span<const Migration> migration
   if (!rows) return std::unexpected(rows.error());
   for (int row = 0; row < rows->size(); ++row) {
     const auto version = rows->integer(row, 0);
+    if (const auto sound = rows->check(); !sound) return std::unexpected(sound.error());
     if (version > static_cast<int64_t>(migrations.size())) {
       return fail(ErrorKind::kInvalidArgument, concat("the database is newer than this program: it has seen migration ",
                                                       version, ", the last known here is ", migrations.size()));
@@ -39,8 +41,9 @@ Result<int> check_history(Session& session, std::span<const Migration> migration
   return rows->size();
 }
 
-Result<void> apply(Session& session, const Migration& migration) {
+Result<void> apply(Session& session, const Migration& migration, const MigratePatience& patience) {
   return session.transaction([&]() -> Result<void> {
+    if (auto set = session.run_script(concat("SET LOCAL lock_timeout = ", patience.lock.count())); !set) return set;
     if (auto done = session.run_script(std::string(migration.sql)); !done) return done;
     const auto recorded =
         session.exec("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
@@ -50,8 +53,37 @@ Result<void> apply(Session& session, const Migration& migration) {
   });
 }
 
+// Who is likeliest to be in the way: the oldest transaction that has used a table of ours.
+std::string who_is_in_the_way(Session& session) {
+  const auto rows = session.exec(
+      "SELECT a.pid, a.usename, coalesce(a.state, '?'), c.relname, "
+      "coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::bigint, 0) "
+      "FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a USING (pid) "
+      "WHERE l.granted AND c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace "
+      "AND a.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 1");
+  if (!rows || rows->size() == 0) return "another session";
+  return concat("process ", rows->text(0, 0), " of ", rows->text(0, 1), " (", rows->text(0, 2), ", for ",
+                rows->text(0, 4), " s in a transaction that has used ", rows->text(0, 3), ")");
+}
+
+// Two that lock the same tables in another order may also end as a deadlock, of which the server ends one.
+bool was_in_the_way(std::string_view sqlstate) { return sqlstate == "55P03" || sqlstate == "40P01"; }
+
+Result<void> apply_patiently(Session& session, const Migration& migration, const MigratePatience& patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience.total;
+  while (true) {
+    auto applied = apply(session, migration, patience);
+    if (applied || applied.error().kind != ErrorKind::kDatabase || !was_in_the_way(session.sqlstate())) return applied;
+    if (std::chrono::steady_clock::now() >= deadline) return applied;
+    if (patience.on_wait)
+      patience.on_wait(concat("migration ", label(migration), " waits for ", who_is_in_the_way(session)));
+    std::this_thread::sleep_for(patience.pause);
+  }
+}
+
 // With the lock held.
-Result<MigrationReport> migrate_locked(Session& session, std::span<const Migration> migrations) {
+Result<MigrationReport> migrate_locked(Session& session, std::span<const Migration> migrations,
+                                       const MigratePatience& patience) {
   const auto created = session.run_script(
       "CREATE TABLE IF NOT EXISTS schema_migrations ("
       "  version integer PRIMARY KEY CHECK (version > 0),"
@@ -66,7 +98,7 @@ Result<MigrationReport> migrate_locked(Session& session, std::span<const Migrati
   MigrationReport report;
   report.version = *version;
   for (const Migration& migration : migrations.subspan(static_cast<size_t>(*version))) {
-    if (const auto applied = apply(session, migration); !applied) {
+    if (const auto applied = apply_patiently(session, migration, patience); !applied) {
       return fail(applied.error().kind, concat("migration ", label(migration), ": ", applied.error().message));
     }
     report.version = migration.version;
@@ -77,15 +109,17 @@ Result<MigrationReport> migrate_locked(Session& session, std::span<const Migrati
 
 }  // namespace
 
-Result<MigrationReport> migrate(Session& session, std::span<const Migration> migrations) {
+Result<MigrationReport> migrate(Session& session, std::span<const Migration> migrations,
+                                const MigratePatience& patience) {
   for (size_t i = 0; i < migrations.size(); ++i) {
     CHECK(migrations[i].version == static_cast<int>(i) + 1, "migrations are numbered without holes");
   }
-  if (const auto set = session.run_script("SET lock_timeout = '60s'"); !set) return std::unexpected(set.error());
+  const std::string set_turn = concat("SET lock_timeout = '", patience.turn.count(), "s'");
+  if (const auto set = session.run_script(set_turn); !set) return std::unexpected(set.error());
   if (const auto locked = session.exec(kTakeLock); !locked) {
     return fail(locked.error().kind, "another migration is running: " + locked.error().message);
   }
-  auto report = migrate_locked(session, migrations);
+  auto report = migrate_locked(session, migrations, patience);
   // The lock also ends with the session, so a failure here changes nothing.
   std::ignore = session.exec(kReleaseLock);
   return report;
@@ -94,10 +128,14 @@ Result<MigrationReport> migrate(Session& session, std::span<const Migration> mig
 Result<int> schema_version(Session& session) {
   const auto table = session.exec("SELECT to_regclass('schema_migrations') IS NOT NULL");
   if (!table) return std::unexpected(table.error());
-  if (!table->boolean(0, 0)) return 0;
-  const auto version = session.exec("SELECT coalesce(max(version), 0) FROM schema_migrations");
+  const bool is_there = table->boolean(0, 0);
+  if (const auto sound = table->check(); !sound) return std::unexpected(sound.error());
+  if (!is_there) return 0;
+  const auto version = session.exec("SELECT coalesce(max(version), 0) AS version FROM schema_migrations");
   if (!version) return std::unexpected(version.error());
-  return static_cast<int>(version->integer(0, 0));
+  const auto number = static_cast<int>(version->integer(0, 0));
+  if (const auto sound = version->check(); !sound) return std::unexpected(sound.error());
+  return number;
 }
 
 Result<void> check_schema_version(Session& session) {
@@ -114,6 +152,17 @@ Result<void> check_schema_version(Session& session) {
                                                     ", this program knows only ", known, ": run a newer release"));
   }
   return {};
+}
+
+Result<void> check_encoding(Session& session) {
+  const auto rows = session.exec("SELECT current_setting('server_encoding')");
+  if (!rows) return std::unexpected(rows.error());
+  const std::string_view encoding = rows->text(0, 0);
+  if (encoding == "UTF8") return {};
+  return fail(ErrorKind::kInvalidArgument,
+              concat("the database's encoding is ", encoding,
+                     ", descriptions need UTF8: make another by CREATE DATABASE name ENCODING 'UTF8' "
+                     "TEMPLATE template0, and move the data there"));
 }
 
 }  // namespace txn

@@ -10,8 +10,8 @@ constexpr uint16_t kNumericNegative = 0x4000;
 constexpr int64_t kNumericBase = 10'000;
 
 template <class T>
-T load_big_endian(std::string_view bytes) {
-  CHECK(bytes.size() == sizeof(T), "a binary value has the length of its type");
+std::optional<T> load_big_endian(std::string_view bytes) {
+  if (bytes.size() != sizeof(T)) return std::nullopt;
   T value = 0;
   for (const char byte : bytes) value = static_cast<T>(value << 8 | static_cast<uint8_t>(byte));
   return value;
@@ -171,41 +171,63 @@ void PgParameters::finish() {
   }
 }
 
-int64_t decode_int8(std::string_view bytes) { return static_cast<int64_t>(load_big_endian<uint64_t>(bytes)); }
-int32_t decode_int4(std::string_view bytes) { return static_cast<int32_t>(load_big_endian<uint32_t>(bytes)); }
-bool decode_bool(std::string_view bytes) { return load_big_endian<uint8_t>(bytes) != 0; }
+std::optional<int64_t> decode_int8(std::string_view bytes) {
+  const auto value = load_big_endian<uint64_t>(bytes);
+  if (!value) return std::nullopt;
+  return static_cast<int64_t>(*value);
+}
 
-// What is beyond our range, 'infinity' above all, becomes the last that we have.
-int32_t decode_date(std::string_view bytes) {
+std::optional<int32_t> decode_int4(std::string_view bytes) {
+  const auto value = load_big_endian<uint32_t>(bytes);
+  if (!value) return std::nullopt;
+  return static_cast<int32_t>(*value);
+}
+
+std::optional<bool> decode_bool(std::string_view bytes) {
+  const auto value = load_big_endian<uint8_t>(bytes);
+  if (!value) return std::nullopt;
+  return *value != 0;
+}
+
+// The infinities are the ends of the type's range (date.h, timestamp.h). The last of what remains is beyond our range.
+std::optional<int32_t> decode_date(std::string_view bytes) {
+  const auto pg_day = decode_int4(bytes);
   int32_t day = 0;
-  return __builtin_add_overflow(decode_int4(bytes), kPgEpochDay, &day) ? INT32_MAX : day;
-}
-int64_t decode_timestamptz(std::string_view bytes) {
-  int64_t us = 0;
-  return __builtin_add_overflow(decode_int8(bytes), kPgEpochUs, &us) ? INT64_MAX : us;
+  if (!pg_day || *pg_day == INT32_MIN || __builtin_add_overflow(*pg_day, kPgEpochDay, &day)) return std::nullopt;
+  return day;
 }
 
-Money decode_numeric(std::string_view bytes) {
-  CHECK(bytes.size() >= 8, "a numeric has a header");
-  const auto groups = load_big_endian<uint16_t>(bytes.substr(0, 2));
-  const auto weight = static_cast<int16_t>(load_big_endian<uint16_t>(bytes.substr(2, 2)));
-  const auto sign = load_big_endian<uint16_t>(bytes.substr(4, 2));
-  CHECK(sign == kNumericPositive || sign == kNumericNegative, "money is a finite number");
-  CHECK(bytes.size() == 8 + size_t{groups} * 2, "a numeric has as many groups as it says");
-  CHECK(weight <= 4, "money fits 64 bits");
+std::optional<int64_t> decode_timestamptz(std::string_view bytes) {
+  const auto pg_us = decode_int8(bytes);
+  int64_t us = 0;
+  if (!pg_us || *pg_us == INT64_MIN || __builtin_add_overflow(*pg_us, kPgEpochUs, &us)) return std::nullopt;
+  return us;
+}
+
+std::optional<Money> decode_numeric(std::string_view bytes) {
+  constexpr size_t kHeaderBytes = 8;
+  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  const auto groups = *load_big_endian<uint16_t>(bytes.substr(0, 2));
+  const auto weight = static_cast<int16_t>(*load_big_endian<uint16_t>(bytes.substr(2, 2)));
+  const auto sign = *load_big_endian<uint16_t>(bytes.substr(4, 2));
+  if (sign != kNumericPositive && sign != kNumericNegative) return std::nullopt;  // NaN or an infinity
+  if (bytes.size() != kHeaderBytes + size_t{groups} * 2) return std::nullopt;
+  if (weight > 4) return std::nullopt;  // 10^20 minor units and more do not fit 64 bits
   int64_t minor = 0;
   for (int i = 0; i < groups; ++i) {
-    const auto group = static_cast<int64_t>(load_big_endian<uint16_t>(bytes.substr(8 + static_cast<size_t>(i) * 2, 2)));
+    const auto group = int64_t{*load_big_endian<uint16_t>(bytes.substr(kHeaderBytes + static_cast<size_t>(i) * 2, 2))};
     const int power = weight - i;  // of 10000
+    if (group >= kNumericBase) return std::nullopt;
+    int64_t scaled = 0;
     if (power >= 0) {
-      int64_t scaled = group * 100;
+      scaled = group * 100;
       for (int p = 0; p < power; ++p)
-        CHECK(!__builtin_mul_overflow(scaled, kNumericBase, &scaled), "money fits 64 bits");
-      CHECK(!__builtin_add_overflow(minor, scaled, &minor), "money fits 64 bits");
+        if (__builtin_mul_overflow(scaled, kNumericBase, &scaled)) return std::nullopt;
     } else {
-      CHECK(power == -1 && group % 100 == 0, "money has two decimals");
-      CHECK(!__builtin_add_overflow(minor, group / 100, &minor), "money fits 64 bits");
+      if (power != -1 || group % 100 != 0) return std::nullopt;  // more than two decimals
+      scaled = group / 100;
     }
+    if (__builtin_add_overflow(minor, scaled, &minor)) return std::nullopt;
   }
   return Money::from_minor(sign == kNumericNegative ? -minor : minor);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -85,14 +86,15 @@ class PgParameters {
   size_t elements_left_ = 0;
 };
 
-// Decoders of binary results. The length must be the value's own; a wrong one is a bug in a statement and aborts.
-int64_t decode_int8(std::string_view bytes);
-int32_t decode_int4(std::string_view bytes);
-bool decode_bool(std::string_view bytes);
-int32_t decode_date(std::string_view bytes);         // days since 1970-01-01; INT32_MAX for 'infinity'
-int64_t decode_timestamptz(std::string_view bytes);  // microseconds since 1970-01-01 UTC; INT64_MAX for 'infinity'
-// NUMERIC with at most two decimals and a magnitude within int64 minor units; anything else (NaN, infinity, finer
-// fractions) cannot be in our columns and aborts.
-Money decode_numeric(std::string_view bytes);
+// Decoders of binary results. What stands in a database is the outside world's: nothing comes of bytes that are not one
+// value of the type, or not one that we can hold.
+std::optional<int64_t> decode_int8(std::string_view bytes);
+std::optional<int32_t> decode_int4(std::string_view bytes);
+std::optional<bool> decode_bool(std::string_view bytes);
+std::optional<int32_t> decode_date(std::string_view bytes);         // days since 1970-01-01; no infinities
+std::optional<int64_t> decode_timestamptz(std::string_view bytes);  // microseconds since 1970-01-01 UTC; no infinities
+// NUMERIC with at most two decimals and a magnitude within int64 minor units: no NaN, no infinities, no finer
+// fractions.
+std::optional<Money> decode_numeric(std::string_view bytes);
 
 }  // namespace txn

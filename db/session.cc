@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/concat.h"
+#include "db/pg_targets.h"
 
 namespace txn {
 namespace {
@@ -34,27 +35,6 @@ std::string clean(std::string_view message, std::string_view secret) {
   return line;
 }
 
-// libpq quotes what it cannot parse, and an '@' in a password makes the rest of it a "host" that error messages name.
-// So such strings are refused before libpq gets to talk about them.
-Result<void> check_conninfo(const std::string& conninfo) {
-  char* message = nullptr;
-  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
-      PQconninfoParse(conninfo.c_str(), &message), &PQconninfoFree);
-  PQfreemem(message);
-  if (options == nullptr) {
-    return fail(ErrorKind::kInvalidArgument,
-                "DATABASE_URL is neither a well-formed URI nor \"key=value ...\" that libpq knows");
-  }
-  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    const bool is_host = std::strcmp(option->keyword, "host") == 0;
-    if (is_host && option->val != nullptr && option->val[0] != '@' && std::strchr(option->val, '@') != nullptr) {
-      return fail(ErrorKind::kInvalidArgument,
-                  "the host in DATABASE_URL contains '@'; an '@' in the user or password is written %40");
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 int64_t QueryRows::affected() const {
@@ -64,11 +44,15 @@ int64_t QueryRows::affected() const {
   return count;
 }
 
-bool QueryRows::is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) == 1; }
+bool QueryRows::is_null(int row, int column) const {
+  return row >= size() || column >= PQnfields(result_.get()) || PQgetisnull(result_.get(), row, column) == 1;
+}
 
 std::string_view QueryRows::text(int row, int column) const {
-  CHECK(row >= 0 && row < size(), "no such row in the result");
-  CHECK(column >= 0 && column < PQnfields(result_.get()), "no such column in the result");
+  if (row >= size() || column >= PQnfields(result_.get())) {
+    spoil(column);
+    return {};
+  }
   const int length = PQgetlength(result_.get(), row, column);
   return {PQgetvalue(result_.get(), row, column), static_cast<size_t>(length)};
 }
@@ -77,28 +61,43 @@ int64_t QueryRows::integer(int row, int column) const {
   const std::string_view digits = text(row, column);
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  CHECK(error == std::errc() && end == digits.data() + digits.size(), "the column holds no integer");
-  return value;
+  if (error == std::errc() && end == digits.data() + digits.size()) return value;
+  spoil(column);
+  return 0;
 }
 
 bool QueryRows::boolean(int row, int column) const {
   const std::string_view value = text(row, column);
-  CHECK(value == "t" || value == "f", "the column holds no boolean");
+  if (value != "t" && value != "f") spoil(column);
   return value == "t";
 }
 
 Money QueryRows::money(int row, int column) const {
   const auto value = parse_money(text(row, column));
-  CHECK(value.has_value(), "the column holds no amount of money");
-  return *value;
+  if (!value) spoil(column);
+  return value.value_or(Money());
+}
+
+void QueryRows::spoil(int column) const {
+  if (!spoilt_.empty()) return;
+  const char* name = PQfname(result_.get(), column);
+  spoilt_ = name == nullptr ? concat("column ", column + 1) : name;
+}
+
+Result<void> QueryRows::check() const {
+  if (spoilt_.empty()) return {};
+  return fail(ErrorKind::kDatabase, concat(spoilt_, " cannot be read"));
 }
 
 Result<Session> Session::connect(const std::string& conninfo, std::chrono::seconds timeout) {
-  if (const auto checked = check_conninfo(conninfo); !checked) return std::unexpected(checked.error());
+  const auto parameters = parse_conninfo(conninfo);
+  if (!parameters) return std::unexpected(parameters.error());
   const std::string timeout_text = std::to_string(timeout.count());
+  // An empty value is as if it were not there.
+  const char* const wanted = needs_read_write(*parameters) ? "read-write" : "";
   // `dbname` expands to the whole conninfo; what stands before it are defaults.
-  const char* const keywords[] = {"connect_timeout", "client_encoding", "dbname", nullptr};
-  const char* const values[] = {timeout_text.c_str(), "UTF8", conninfo.c_str(), nullptr};
+  const char* const keywords[] = {"connect_timeout", "client_encoding", "target_session_attrs", "dbname", nullptr};
+  const char* const values[] = {timeout_text.c_str(), "UTF8", wanted, conninfo.c_str(), nullptr};
   Session session(PQconnectdbParams(keywords, values, 1));
   CHECK(session.connection_ != nullptr, "out of memory");
   if (PQstatus(session.connection_.get()) != CONNECTION_OK) {
@@ -185,10 +184,11 @@ std::unexpected<Error> Session::connection_error(std::string_view what) const {
               concat(what, ": ", clean(PQerrorMessage(connection_.get()), password == nullptr ? "" : password)));
 }
 
-std::unexpected<Error> Session::statement_error(const PGresult* result) const {
+std::unexpected<Error> Session::statement_error(const PGresult* result) {
   const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   if (message == nullptr || state == nullptr) return connection_error("the database went away");
+  sqlstate_ = state;
   const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
   std::string line = clean(concat(message, " (SQLSTATE ", state, hint == nullptr ? ")" : "). ", hint ? hint : ""),
                            PQpass(connection_.get()) == nullptr ? "" : PQpass(connection_.get()));

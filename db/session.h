@@ -22,8 +22,8 @@
 
 namespace txn {
 
-// What a statement gave back; owns the rows. Asking for a row or column that is not there, or for a number in a column
-// that holds none, is a bug of the caller and ends the process.
+// What a statement gave back; owns the rows. A value that is not there, or is not what it is read as, reads as nothing
+// (zero, false, "") and spoils the answer for good: whoever has read the values asks check() before using them.
 class QueryRows {
  public:
   explicit QueryRows(PGresult* result) : result_(result, &PQclear) {}
@@ -31,13 +31,19 @@ class QueryRows {
   int size() const { return PQntuples(result_.get()); }
   int64_t affected() const;  // rows that INSERT, UPDATE or COPY touched
   bool is_null(int row, int column) const;
-  std::string_view text(int row, int column) const;  // "" for NULL; valid as long as this object
+  // "" for NULL, which spoils nothing; valid as long as this object.
+  std::string_view text(int row, int column) const;
   int64_t integer(int row, int column) const;
   bool boolean(int row, int column) const;
   Money money(int row, int column) const;  // of a NUMERIC with at most two decimals
+  // Whether all that was read so far could be read; otherwise kDatabase, naming the first column that could not.
+  Result<void> check() const;
   PGresult* raw() const { return result_.get(); }
 
  private:
+  void spoil(int column) const;
+
+  mutable std::string spoilt_;  // the column's name; "": none
   std::unique_ptr<PGresult, decltype(&PQclear)> result_;
 };
 
@@ -49,8 +55,9 @@ class Session {
  public:
   static constexpr std::chrono::seconds kConnectTimeout{5};
 
-  // Waits up to `timeout` (for each address of the host), unless `conninfo` has its own connect_timeout.
-  // kInvalidArgument when libpq cannot make sense of `conninfo`, otherwise kUnavailable.
+  // Waits up to `timeout` (for each address of the host), unless `conninfo` has its own connect_timeout. Of several
+  // hosts takes the first that takes writes, unless something is said of target_session_attrs. kInvalidArgument when
+  // libpq cannot make sense of `conninfo`, otherwise kUnavailable.
   static Result<Session> connect(const std::string& conninfo, std::chrono::seconds timeout = kConnectTimeout);
 
   // One statement with $1, $2 ... for `parameters`.
@@ -58,6 +65,9 @@ class Session {
 
   // Several statements separated by semicolons, without parameters.
   Result<void> run_script(const std::string& sql);
+
+  // Of the last statement that the server refused; "" when it has refused none.
+  const std::string& sqlstate() const { return sqlstate_; }
 
   // Runs `body` between `begin` and COMMIT. When body fails the transaction is rolled back and its error returned.
   Result<void> transaction(const std::function<Result<void>()>& body, const std::string& begin = "BEGIN");
@@ -69,9 +79,10 @@ class Session {
  private:
   explicit Session(PGconn* connection) : connection_(connection, &PQfinish) {}
   std::unexpected<Error> connection_error(std::string_view what) const;
-  std::unexpected<Error> statement_error(const PGresult* result) const;
+  std::unexpected<Error> statement_error(const PGresult* result);
 
   std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+  std::string sqlstate_;
 };
 
 }  // namespace txn

@@ -42,6 +42,7 @@ WITH legs AS (
          min(seq) FILTER (WHERE seq <> seq_before + 1) AS hole_at,
          min(seq) FILTER (WHERE balance_after <> balance_before + effect) AS break_at,
          min(seq) FILTER (WHERE balance_after < 0 OR amount <= 0) AS negative_at,
+         min(seq) FILTER (WHERE 'NaN' IN (balance_after, amount)) AS nan_at,
          coalesce(sum(amount) FILTER (WHERE is_outgoing AND day_has_begun AND utc_day <= usage_day), 0) AS usage_amount,
          count(*) FILTER (WHERE is_outgoing AND day_has_begun AND utc_day <= usage_day) AS usage_count,
          max(utc_day) FILTER (WHERE is_outgoing AND utc_day > usage_day) AS later_day
@@ -53,6 +54,10 @@ WITH legs AS (
       CASE WHEN a.balance <> a.opening_balance + coalesce(f.effect, 0) THEN
         format('balance is %s, opening balance and log give %s', a.balance,
                a.opening_balance + coalesce(f.effect, 0)) END,
+      CASE WHEN 'NaN' IN (a.balance, a.opening_balance, a.usage_amount) THEN
+        format('balance %s, opening balance %s, usage %s: not a number', a.balance, a.opening_balance,
+               a.usage_amount) END,
+      CASE WHEN f.nan_at IS NOT NULL THEN format('seq %s has an amount or a balance that is not a number', f.nan_at) END,
       CASE WHEN a.balance < 0 OR a.opening_balance < 0 THEN
         format('balance %s, opening balance %s: below zero', a.balance, a.opening_balance) END,
       CASE WHEN a.log_seq <> coalesce(f.row_count, 0) OR a.log_seq <> coalesce(f.seq_max, 0) THEN
@@ -120,7 +125,8 @@ GROUP BY l.counterparty ORDER BY min(l.transaction_id) LIMIT $1::int
 // A sequence that was set back (by a restore, say) would hand out ids a second time. Sequences are outside of snapshots
 // and only go up, so reading it last cannot raise a false alarm. A role that may not look at it skips this.
 constexpr const char* kSequenceDifferences = R"sql(
-SELECT format('transaction ids are in use up to %s, but transaction_id_blocks has handed out no more than %s',
+SELECT format('transaction ids are in use up to %s, but transaction_id_blocks has handed out no more than %s; '
+              '`transactions-service migrate` sets it right',
               used.id, granted.id), 1 AS total
 FROM (SELECT max(transaction_id) AS id FROM transaction_logs) used,
      (SELECT CASE WHEN has_sequence_privilege('transaction_id_blocks', 'USAGE, SELECT')
@@ -128,10 +134,20 @@ FROM (SELECT max(transaction_id) AS id FROM transaction_logs) used,
 WHERE used.id > granted.id LIMIT $1::int
 )sql";
 
+// Without its limit no account of a privilege can make a transfer.
+constexpr const char* kLimitDifferences = R"sql(
+SELECT format('transfer limit %s %s', privilege, CASE WHEN l.daily_limit IS NULL THEN 'is missing' ELSE 'is not a number' END),
+       count(*) OVER () AS total
+FROM (VALUES ('PREMIUM'), ('GOLD'), ('SILVER'), ('BASIC')) AS known (privilege)
+LEFT JOIN transfer_limits l USING (privilege)
+WHERE l.daily_limit IS NULL OR l.daily_limit = 'NaN' ORDER BY privilege LIMIT $1::int
+)sql";
+
 Result<void> collect(Session& session, const char* sql, int differences_max, VerifyReport& report) {
   const auto rows = session.exec(sql, {std::to_string(differences_max)});
   if (!rows) return std::unexpected(rows.error());
   if (rows->size() > 0) report.difference_count += rows->integer(0, 1);
+  if (auto sound = rows->check(); !sound) return sound;
   for (int row = 0; row < rows->size(); ++row) {
     if (report.differences.size() < static_cast<size_t>(differences_max))
       report.differences.emplace_back(rows->text(row, 0));
@@ -151,8 +167,9 @@ Result<VerifyReport> verify_ledger(Session& session, int differences_max) {
         report.total_balance = counts->text(0, 1);
         report.log_rows = counts->integer(0, 2);
         report.transactions = counts->integer(0, 3);
-        for (const char* sql :
-             {kAccountDifferences, kTransactionDifferences, kCounterpartyDifferences, kSequenceDifferences}) {
+        if (auto sound = counts->check(); !sound) return sound;
+        for (const char* sql : {kAccountDifferences, kTransactionDifferences, kCounterpartyDifferences,
+                                kSequenceDifferences, kLimitDifferences}) {
           if (auto collected = collect(session, sql, differences_max, report); !collected) return collected;
         }
         return {};

@@ -54,9 +54,12 @@ std::string_view name_of(OutcomeCode code) {
       return "TRANSFER_LIMIT_EXCEEDED";
     case OutcomeCode::kDailyTransactionCountExceeded:
       return "DAILY_TRANSACTION_COUNT_EXCEEDED";
+    case OutcomeCode::kAccountUnreadable:
+      return "ACCOUNT_UNREADABLE";
     case OutcomeCode::kReplayed:
     case OutcomeCode::kIdempotencyConflict:
     case OutcomeCode::kIdempotencyKeyReused:
+    case OutcomeCode::kKeyUnreadable:
     case OutcomeCode::kUnavailable:
     case OutcomeCode::kOutcomeUnknown:
       break;  // not for the rules to say
@@ -100,6 +103,10 @@ class Books {
     std::string privilege, amount;
     int32_t count = 0;
     in >> privilege >> amount >> count;
+    if (amount == "unreadable") {
+      limits_.at(static_cast<size_t>(parse_privilege(privilege).value())) = {.is_readable = false};
+      return;
+    }
     limits_.at(static_cast<size_t>(parse_privilege(privilege).value())) = {money(amount), count};
   }
 
@@ -112,6 +119,8 @@ class Books {
     account.is_active = true;
     while (in >> option) {
       if (option == "inactive") account.is_active = false;
+      if (option == "unreadable") account.is_unreadable = true;
+      if (option == "last-seq") account.log_seq = INT64_MAX - 1;
       if (option.starts_with("pin=")) account.pin_hash = pins_.hash(account.account_number, option.substr(4));
     }
     accounts_.push_back(account);
@@ -342,6 +351,34 @@ TEST(RulesTable, Precedence) {
     deposit c8 8  999999999.99                     -> ACCOUNT_NOT_ACTIVE 8
     deposit c7 5  0.01                             -> BALANCE_OVERFLOW 5       # a PIN is for debits
     deposit c7 4  0.01                             -> ok 6.01
+  )");
+}
+
+// Of a row that is not ours nothing is believed but its number; a limit that is not there is none, and not zero.
+TEST(RulesTable, WhatCannotBeReadIsAFaultOfItsOwn) {
+  run_table(R"(
+    limit GOLD unreadable
+    account 1 7 SILVER 100.00 unreadable pin=1234 inactive
+    account 2 7 SILVER 100.00
+    account 3 7 GOLD 100.00 pin=1234
+    account 4 7 SILVER 100.00 last-seq
+
+    deposit  c7 1     1.00           -> ACCOUNT_UNREADABLE 1
+    deposit  c6 1     1.00           -> ACCOUNT_UNREADABLE 1    # whose it is cannot be told
+    withdraw c7 1     1.00 pin=4321  -> ACCOUNT_UNREADABLE 1
+    transfer c7 1 2   1.00           -> ACCOUNT_UNREADABLE 1
+    transfer c7 2 1   1.00           -> ACCOUNT_UNREADABLE 1
+    transfer c7 1 9   1.00           -> ACCOUNT_NOT_FOUND 9
+    transfer c7 1 1   1.00           -> SAME_ACCOUNT_TRANSFER 1
+    deposit  c7 2     1.00           -> ok 101.00
+    transfer c6 3 2   1.00           -> FORBIDDEN 3
+    transfer c7 3 2   1.00 pin=4321  -> INVALID_PIN 3
+    transfer c7 3 2   1000.00 pin=1234 -> ACCOUNT_UNREADABLE 3
+    withdraw c7 3     1.00 pin=1234  -> ok 99.00
+    transfer c7 2 3   1.00           -> ok 100.00 100.00
+    deposit  c7 4     1.00           -> ok 101.00               # the last seq there is
+    deposit  c7 4     1.00           -> ACCOUNT_UNREADABLE 4
+    transfer c7 2 4   1.00           -> ACCOUNT_UNREADABLE 4
   )");
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 namespace txn::test {
 
@@ -12,6 +13,9 @@ constexpr Milliseconds kPatience{60'000};
 constexpr Milliseconds kReadPatience{20'000};
 constexpr Milliseconds kRetryPause{20};
 constexpr int kRetriesAtOnce = 3;
+// While told that the first try is still under way: longer than a lane waits for the end of its commit.
+constexpr int kRetriesWhileUnderWay = 60;
+constexpr Milliseconds kUnderWayPause{100};
 
 using Random = std::mt19937;
 
@@ -35,7 +39,9 @@ Attempt random_attempt(Random& random, const std::vector<int64_t>& accounts) {
   return attempt;
 }
 
-bool is_definite(int status) { return status == 200 || (status >= 400 && status < 500 && status != 409); }
+constexpr int kStatusUnderWay = 409;
+
+bool is_definite(int status) { return status == 200 || (status >= 400 && status < 500 && status != kStatusUnderWay); }
 
 Headers key_of(const Record& record) {
   if (!record.has_key) return {};
@@ -94,6 +100,50 @@ void Clients::complain(const std::string& what) {
   hearsay_.complaints.push_back(what);
 }
 
+// A 200 is the same whenever it is told.
+void Clients::note(const Attempt& attempt) {
+  if (attempt.status != 200) return;
+  const std::lock_guard lock(hearsay_.mutex);
+  const auto [said_before, is_new] = hearsay_.acknowledged.emplace(attempt.description, attempt.body);
+  if (!is_new && said_before->second != attempt.body)
+    hearsay_.complaints.push_back(attempt.description + ": answered " + said(attempt) + " after 200 " +
+                                  said_before->second);
+}
+
+std::set<std::string> Clients::acknowledged() {
+  const std::lock_guard lock(hearsay_.mutex);
+  std::set<std::string> descriptions;
+  for (const auto& [description, body] : hearsay_.acknowledged) descriptions.insert(description);
+  return descriptions;
+}
+
+void Clients::hold_still(const Record& record) {
+  if (record.in_doubt) {
+    const std::lock_guard lock(hearsay_.mutex);
+    hearsay_.left_alone.push_back(record.told);
+  }
+  while (record.in_doubt && impatient_.load() && !stopping_.load()) std::this_thread::sleep_for(kRetryPause);
+}
+
+size_t Clients::ask_about_tries(Milliseconds patience) {
+  std::vector<Attempt> tries;
+  {
+    const std::lock_guard lock(hearsay_.mutex);
+    tries = std::exchange(hearsay_.left_alone, {});
+  }
+  Connections connections(ports_);
+  size_t replica = 0;
+  for (Attempt& attempt : tries) {
+    ApiClient& client = connections.to(replica++ % ports_.size());
+    client.set_timeout(patience);
+    const std::string key = attempt.description;
+    perform(client, attempt, {{"Idempotency-Key", key}});
+    if (attempt.status == 0) client.disconnect();
+    note(attempt);
+  }
+  return tries.size();
+}
+
 std::vector<std::string> Clients::complaints() {
   const std::lock_guard lock(hearsay_.mutex);
   return hearsay_.complaints;
@@ -108,14 +158,18 @@ void Clients::client_main(int index) {
     Record record;
     record.told = random_attempt(random, accounts_);
     record.told.description = prefix_ + "-c" + std::to_string(index) + "-n" + std::to_string(number);
-    record.has_key = below(random, 2) == 0;
+    const bool is_impatient = impatient_.load();
+    record.has_key = is_impatient || below(random, 2) == 0;
     const uint32_t replica = below(random, replicas);
     const uint32_t other = (replica + 1 + below(random, std::max(1U, replicas - 1))) % replicas;
     ApiClient& client = connections.to(replica);
     // Now and then the client itself does not wait for the answer.
-    const bool hangs_up = below(random, 50) == 0;
-    if (hangs_up) client.set_timeout(Milliseconds(below(random, 5)));
+    const bool hangs_up = record.hung_up = is_impatient || below(random, 50) == 0;
+    if (hangs_up) client.set_timeout(Milliseconds(is_impatient ? 50 + below(random, 150) : below(random, 5)));
+    record.began = Record::Clock::now();
     perform(client, record.told, key_of(record));
+    record.ended = Record::Clock::now();
+    note(record.told);
     client.set_timeout(kPatience);
     if (record.told.status == 0) client.disconnect();
     if (!hangs_up && record.told.error == "timeout")
@@ -124,14 +178,23 @@ void Clients::client_main(int index) {
     record.first_status = record.told.status;
     const bool was_sent = record.told.error != "cannot connect";
     record.in_doubt = record.told.status == 504 || (record.told.status == 0 && was_sent);
+    if (is_impatient) hold_still(record);
     if (record.told.status == 200) ++successes_;
     if (is_definite(record.told.status) && record.has_key && below(random, 10) == 0)
       check_replay(record, connections.to(other));
     if (record.told.status == 200 && below(random, 6) == 0) check_read(record, connections.to(other));
     // Half of the doubts are asked about at once, whatever goes on; the others when all is quiet.
-    if (record.in_doubt && record.has_key && below(random, 2) == 0) {
-      for (int i = 0; i < kRetriesAtOnce && !record.resolved && !stopping_.load(); ++i)
-        ask_again(record, connections.to(below(random, replicas)));
+    if (record.in_doubt && record.has_key && (is_impatient || below(random, 2) == 0)) {
+      int left = kRetriesAtOnce;
+      int left_while_under_way = kRetriesWhileUnderWay;
+      while (!record.resolved && !stopping_.load() && left > 0 && left_while_under_way > 0) {
+        if (ask_again(record, connections.to(below(random, replicas))) == kStatusUnderWay) {
+          --left_while_under_way;
+          std::this_thread::sleep_for(kUnderWayPause);
+        } else {
+          --left;
+        }
+      }
     }
     const bool served = record.told.status != 0 && record.told.status != 503;
     std::this_thread::sleep_for(served ? Milliseconds(below(random, 8)) : kRetryPause);
@@ -139,15 +202,18 @@ void Clients::client_main(int index) {
   }
 }
 
-void Clients::ask_again(Record& record, ApiClient& client) {
+int Clients::ask_again(Record& record, ApiClient& client) {
   Attempt again = record.told;
   perform(client, again, key_of(record));
+  note(again);
   ++record.retries;
   if (again.status == 0) client.disconnect();
-  if (!is_definite(again.status)) return;
+  const int status = again.status;
+  if (!is_definite(status)) return status;
   if (again.error == "IDEMPOTENCY_KEY_REUSED") complain(again.description + ": told that its key is another's");
   record.resolved = true;
   record.told = std::move(again);
+  return status;
 }
 
 // The same request under the same key once more: the same answer, byte for byte.

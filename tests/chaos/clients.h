@@ -4,9 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,12 +32,17 @@ class Ports {
 
 // One operation and all that was said about it.
 struct Record {
+  using Clock = std::chrono::steady_clock;
   Attempt told;          // the last definite word, which the audit holds against the books
   int first_status = 0;  // what came of the first try
   bool has_key = false;
   bool in_doubt = false;  // the first try was answered 504 or not at all
   bool resolved = false;  // and under its key a later one had a definite answer
   int retries = 0;
+  bool hung_up = false;       // the client did not wait for the first answer
+  Clock::time_point began{};  // the first try
+  Clock::time_point ended{};
+  bool touches(int64_t account) const { return told.account == account || told.payee == account; }
 };
 
 // Status and body of its answer, in one line.
@@ -61,6 +69,8 @@ struct Tally {
 struct Hearsay {
   std::mutex mutex;
   std::vector<std::string> complaints;
+  std::map<std::string, std::string> acknowledged;  // what was answered 200, the first time or later, by description
+  std::vector<Attempt> left_alone;                  // with keys, by clients that were impatient
   std::atomic<int64_t> replays_checked = 0;
   std::atomic<int64_t> reads_checked = 0;
 };
@@ -73,28 +83,40 @@ class Clients {
 
   int64_t successes() const { return successes_.load(); }
   bool wait_for_successes(int64_t more, Milliseconds timeout) const;
+  // From now on each client makes one more try, with a key, does not wait for its answer, and then holds still until it
+  // is told to be patient again. So whatever commits slowly is left to itself, and can be asked about.
+  void be_impatient(bool impatient) { impatient_ = impatient; }
+  // Asks about those tries under their keys, one after the other, from this thread, and returns how many there were.
+  // What it hears counts as said.
+  size_t ask_about_tries(Milliseconds patience);
   // Ends after the operation in hand.
   void stop();
   // After stop(), with all replicas well: asks again under its key whatever is still in doubt, until the answer is
   // definite. What stays open becomes a complaint.
   void resolve(Milliseconds timeout);
 
+  const std::vector<int64_t>& accounts() const { return accounts_; }
+  // What has been answered 200 so far, replays too, by description.
+  std::set<std::string> acknowledged();
   const std::vector<Record>& records() const { return all_; }
   std::vector<std::string> complaints();
   Tally tally() const;
 
  private:
   void client_main(int index);
-  void ask_again(Record& record, ApiClient& client);
+  int ask_again(Record& record, ApiClient& client);  // the status it got
   void check_replay(const Record& record, ApiClient& other);
   void check_read(const Record& record, ApiClient& other);
   void complain(const std::string& what);
+  void note(const Attempt& attempt);
+  void hold_still(const Record& record);
 
   const Ports& ports_;
   const std::vector<int64_t> accounts_;
   const std::string prefix_;
   const uint32_t seed_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> impatient_ = false;
   std::atomic<int64_t> successes_ = 0;
   Hearsay hearsay_;
   std::vector<std::vector<Record>> records_;  // by client; read only after joining

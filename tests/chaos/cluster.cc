@@ -32,6 +32,18 @@ commit_delay = 4000
 commit_siblings = 0
 )";
 
+// Standbys are made anew while clients write, and have to find all of the WAL since.
+constexpr const char* kReplicatedSettings = R"(
+wal_keep_size = 256MB
+hot_standby_feedback = on
+wal_receiver_status_interval = 1s
+wal_retrieve_retry_interval = 200ms
+commit_delay = 4000
+commit_siblings = 0
+)";
+constexpr Milliseconds kSyncTimeout{60'000};
+constexpr const char* kWaitForStandby = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+
 std::string no_mount_reason;  // "" when mounting works
 
 int64_t real_now_ms() {
@@ -58,7 +70,15 @@ void Cluster::leave_mounts_of_others_alone() {
   }
 }
 
-Cluster::Cluster() : no_disk_reason_(no_mount_reason) {
+Cluster::Cluster(Kind kind) : no_disk_reason_(no_mount_reason) {
+  if (kind == Kind::kWithStandby) {
+    start_with_standby();
+  } else {
+    start_alone();
+  }
+}
+
+void Cluster::start_alone() {
   PrivatePostgres::Options options{.settings = kSettings};
   if (no_disk_reason_.empty()) options.disk_bytes = kDiskBytes;
   const std::string library = find_libfaketime();
@@ -71,11 +91,72 @@ Cluster::Cluster() : no_disk_reason_(no_mount_reason) {
     options.env = {"LD_PRELOAD=" + library, "FAKETIME_TIMESTAMP_FILE=" + clock_directory_->path() + "/offset",
                    "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"};
   }
-  postgres_ = std::make_unique<PrivatePostgres>(options);
+  servers_[0] = std::make_unique<PrivatePostgres>(options);
+}
+
+void Cluster::start_with_standby() {
+  // For speed alone: what is lost with a server's processes is the same on either.
+  const int64_t disk_bytes = no_disk_reason_.empty() ? kDiskBytes : 0;
+  servers_[0] = std::make_unique<PrivatePostgres>(
+      PrivatePostgres::Options{.settings = kReplicatedSettings, .disk_bytes = disk_bytes});
+  const Database admin("postgres", servers_[0]->socket_directory(), servers_[0]->port());
+  // In force from the next reload on; the standby gets a copy.
+  admin.query(kWaitForStandby);
+  lines_[0] = std::make_unique<Proxy>(servers_[0]->socket_path(), 0);
+  servers_[1] = std::make_unique<PrivatePostgres>(PrivatePostgres::Options{
+      .disk_bytes = disk_bytes, .primary = servers_[0].get(), .primary_port = lines_[0]->port()});
+  lines_[1] = std::make_unique<Proxy>(servers_[1]->socket_path(), 0);
+  admin.query("SELECT pg_reload_conf()");
+  wait_until_in_sync();
+  entry_ = std::make_unique<TempDirectory>();
+  point_entry();
+}
+
+std::vector<PrivatePostgres*> Cluster::servers() const {
+  std::vector<PrivatePostgres*> all;
+  for (const auto& server : servers_) {
+    if (server) all.push_back(server.get());
+  }
+  return all;
+}
+
+Database Cluster::follow_primary(const Database& created) const {
+  return entry_ ? Database(created.name(), entry_->path() + "/primary", created.port()) : created;
+}
+
+void Cluster::point_entry() const {
+  const std::string link = entry_->path() + "/primary";
+  ::unlink(link.c_str());
+  if (::symlink(servers_[primary_]->socket_directory().c_str(), link.c_str()) != 0)
+    fatal(std::string("symlink: ") + std::strerror(errno));
+}
+
+void Cluster::wait_until_in_sync() {
+  const Database admin("postgres", postgres().socket_directory(), postgres().port());
+  const auto is_in_sync = [&] {
+    return admin.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'") ==
+           "1";
+  };
+  if (!wait_until(is_in_sync, kSyncTimeout))
+    fatal("the standby does not follow:\n" + standby_server().log() + "\nof:\n" + postgres().log());
+}
+
+void Cluster::promote_standby() {
+  standby_server().promote();
+  primary_ = standby();
+  point_entry();
+}
+
+void Cluster::rebuild_standby() {
+  const Database admin("postgres", postgres().socket_directory(), postgres().port());
+  admin.query(kWaitForStandby);
+  standby_server().follow(postgres(), replication_line().port());
+  admin.query("SELECT pg_reload_conf()");
+  wait_until_in_sync();
 }
 
 void Cluster::fill_disk() {
-  const std::string path = postgres_->data_directory() + "/ballast";
+  const std::string path = servers_[0]->data_directory() + "/ballast";
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   off_t size = 0;
   for (off_t step = 64 << 20; step >= kBlock; step /= 2) {
@@ -84,7 +165,7 @@ void Cluster::fill_disk() {
   while (::fallocate(file.get(), 0, size, 4096) == 0) size += 4096;
 }
 
-void Cluster::empty_disk() { ::unlink((postgres_->data_directory() + "/ballast").c_str()); }
+void Cluster::empty_disk() { ::unlink((servers_[0]->data_directory() + "/ballast").c_str()); }
 
 void Cluster::approach_midnight() {
   const int64_t today_ends_ms = (real_now_ms() / kMillisPerDay + 1) * kMillisPerDay;

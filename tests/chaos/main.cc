@@ -11,9 +11,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <list>
 #include <optional>
 #include <sstream>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "tests/chaos/faults.h"
 #include "tests/chaos/report.h"
@@ -77,7 +80,7 @@ Options parse(int argc, char** argv) {
   }
   if (options.faults.empty()) {
     for (const FaultKind& kind : kFaultKinds) {
-      options.faults.push_back(kind.fault);
+      if (!kind.is_extra) options.faults.push_back(kind.fault);
     }
   }
   return options;
@@ -116,18 +119,42 @@ class Run {
   uint32_t below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
   void pause_up_to(uint32_t milliseconds) { std::this_thread::sleep_for(Milliseconds(below(milliseconds))); }
 
-  // A session in which every kind has its episode, in an order of its own.
+  template <class T>
+  void shuffle(std::vector<T>& items) {
+    for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(static_cast<uint32_t>(i))]);
+  }
+
+  // Every kind has its episode, in sessions by what the kinds need, in an order of their own.
   template <class IsOver>
   void round(const IsOver& is_over) {
-    std::vector<Fault> order = options_.faults;
-    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[below(static_cast<uint32_t>(i))]);
+    std::vector<Layout> layouts{Layout::kAlone, Layout::kStandby, Layout::kPooled, Layout::kPooledInTransactions};
+    shuffle(layouts);
+    for (const Layout layout : layouts) {
+      std::vector<Fault> order;
+      for (const Fault fault : options_.faults) {
+        if (kind_of(fault).layout == layout) order.push_back(fault);
+      }
+      shuffle(order);
+      if (order.empty() || is_over()) continue;
+      std::optional<Cluster> replicated;
+      if (layout == Layout::kStandby) replicated.emplace(Cluster::Kind::kWithStandby);
+      episodes(replicated ? *replicated : cluster_, layout, order, is_over);
+    }
+  }
+
+  template <class IsOver>
+  void episodes(Cluster& cluster, Layout layout, const std::vector<Fault>& order, const IsOver& is_over) {
+    std::optional<Pooler::Mode> pooling;
+    if (layout == Layout::kPooled) pooling = Pooler::Mode::kSession;
+    if (layout == Layout::kPooledInTransactions) pooling = Pooler::Mode::kTransaction;
     std::optional<Session> session;
     for (const Fault fault : order) {
       if (is_over()) break;
-      if (!session) session.emplace(cluster_, 2 + report_.sessions++ % 2, random_());
+      if (!session) session.emplace(cluster, 2 + report_.sessions++ % 2, random_(), pooling);
       std::optional<Fault> second;
       if (!options_.is_short && below(4) == 0) second = partner_of(fault);
-      const bool is_clean = episode(*session, fault, second);
+      const bool is_clean =
+          layout == Layout::kPooledInTransactions ? refusal_episode(*session, fault) : episode(*session, fault, second);
       // Books that are wrong stay wrong, and would be found again after every fault that follows.
       if (!is_clean || fault == order.back()) {
         line_of(kind_of(fault).name).findings.add_books(session->end());
@@ -141,7 +168,8 @@ class Run {
   std::optional<Fault> partner_of(Fault fault) {
     std::vector<Fault> candidates;
     for (const Fault other : options_.faults) {
-      if (kind_of(other).is_about_lines != kind_of(fault).is_about_lines) candidates.push_back(other);
+      const bool is_other_side = kind_of(other).is_about_lines != kind_of(fault).is_about_lines;
+      if (is_other_side && kind_of(other).layout == Layout::kAlone) candidates.push_back(other);
     }
     if (candidates.empty()) return std::nullopt;
     return candidates[below(static_cast<uint32_t>(candidates.size()))];
@@ -163,22 +191,41 @@ class Run {
     expect_progress("before any fault");
     int times = options_.times > 0 ? options_.times : options_.is_short ? 1 : 1 + static_cast<int>(below(3));
     if (has_clock) times = 1;  // there is one midnight in an episode
+    std::list<std::pair<Fault, FaultInstance>> instances;
+    const auto instance_of = [&](Fault wanted) -> FaultInstance& {
+      return instances
+          .emplace_back(std::piecewise_construct, std::forward_as_tuple(wanted),
+                        std::forward_as_tuple(wanted, session, clients, !second.has_value(), random_()))
+          .second;
+    };
     for (int i = 0; i < times; ++i) {
       pause_up_to(300);
       if (second) {
-        both(session, fault, *second);
+        // PostgreSQL's fault around the other one, so that what is asked of the database has an end.
+        const bool is_first_outer = !kind_of(fault).is_about_lines;
+        FaultInstance& outer = instance_of(is_first_outer ? fault : *second);
+        FaultInstance& inner = instance_of(is_first_outer ? *second : fault);
+        inner.begin();
+        outer.begin();
+        outer.last();
+        outer.end();
+        inner.last();
+        inner.end();
       } else {
-        FaultInstance instance(fault, session, random_());
+        FaultInstance& instance = instance_of(fault);
         instance.begin();
         instance.last();
         instance.end();
-        count(fault, instance);
       }
     }
     if (!session.wait_until_well(kProgressTimeout)) findings.add_books({prefix + ": a replica does not become ready"});
     expect_progress("after the fault");
     clients.stop();
     clients.resolve(kResolveTimeout);
+    for (auto& [kind, instance] : instances) {
+      findings.add(instance.judge());
+      count(kind, instance);
+    }
     findings.add(audit_episode(session, clients, accounts, involves(Fault::kClockBack)));
 
     ReportLine& line = line_of(second ? kPairs : kind_of(fault).name);
@@ -192,19 +239,25 @@ class Run {
     return findings.count() == 0;
   }
 
-  // PostgreSQL's fault around the other one, so that what is asked of the database has an end.
-  void both(Session& session, Fault one, Fault other) {
-    if (kind_of(one).is_about_lines) std::swap(one, other);
-    FaultInstance outer(one, session, random_());
-    FaultInstance inner(other, session, random_());
-    inner.begin();
-    outer.begin();
-    outer.last();
-    outer.end();
-    inner.last();
-    inner.end();
-    count(one, outer);
-    count(other, inner);
+  // What is set up so is not to be served on: nobody is ready, the log says why, and no money moves.
+  bool refusal_episode(Session& session, Fault fault) {
+    const std::vector<int64_t> accounts = session.open_accounts();
+    const std::string prefix = "e" + std::to_string(++episodes_);
+    Clients clients(session.ports(), accounts, prefix, kClients, options_.seed * 1'000 + episodes_);
+    FaultInstance instance(fault, session, clients, true, random_());
+    instance.begin();
+    instance.last();
+    instance.end();
+    Findings findings = instance.judge();
+    clients.stop();
+    findings.add(audit_episode(session, clients, accounts, false));
+    count(fault, instance);
+    ReportLine& line = line_of(kind_of(fault).name);
+    ++line.episodes;
+    line.tally.add(clients.tally());
+    line.findings.add(findings);
+    tell(fault, std::nullopt, 1, clients.tally(), findings);
+    return findings.count() == 0;
   }
 
   void count(Fault fault, const FaultInstance& instance) {

@@ -31,19 +31,10 @@ void set_nonblocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NON
 }  // namespace
 
 Proxy::Proxy(std::string socket_path, uint32_t seed)
-    : socket_path_(std::move(socket_path)),
-      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
-      wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      random_(seed) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (!listener_ || !wake_fd_ || ::bind(listener_.get(), generic, length) != 0 || ::listen(listener_.get(), 64) != 0 ||
-      ::getsockname(listener_.get(), generic, &length) != 0)
-    fatal(std::string("proxy: ") + std::strerror(errno));
-  port_ = ntohs(address.sin_port);
+    : socket_path_(std::move(socket_path)), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), random_(seed) {
+  if (!wake_fd_) fatal(std::string("proxy: ") + std::strerror(errno));
+  placeholder_ = bound_socket();
+  open_door();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -54,6 +45,38 @@ Proxy::~Proxy() {
   }
   wake();
   thread_.join();
+}
+
+// A socket on port_, or on any that is free while that is 0. Two of ours may share it.
+UniqueFd Proxy::bound_socket() {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port_);
+  socklen_t length = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  const int on = 1;
+  UniqueFd bound(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!bound || ::setsockopt(bound.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
+      ::bind(bound.get(), generic, length) != 0 || ::getsockname(bound.get(), generic, &length) != 0)
+    fatal(std::string("proxy: ") + std::strerror(errno));
+  port_ = ntohs(address.sin_port);
+  return bound;
+}
+
+void Proxy::close_door() {
+  const std::lock_guard lock(mutex_);
+  listener_.reset();
+  wake();
+}
+
+void Proxy::open_door() {
+  const std::lock_guard lock(mutex_);
+  if (!listener_) {
+    listener_ = bound_socket();
+    if (::listen(listener_.get(), 64) != 0) fatal(std::string("proxy: ") + std::strerror(errno));
+  }
+  wake();
 }
 
 void Proxy::wake() const {
@@ -153,11 +176,11 @@ Milliseconds Proxy::time_to_next_chunk() const {
 void Proxy::run() {
   std::vector<pollfd> polled;
   for (;;) {
-    polled.assign({{wake_fd_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
     Milliseconds timeout{0};
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
+      polled.assign({{wake_fd_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
       // A descriptor of -1 is left out by poll(2); a side that has ended would be ready for ever.
       for (const Line& line : lines_) {
         polled.push_back({line.requests.ended ? -1 : line.client.get(), POLLIN, 0});
@@ -184,7 +207,7 @@ void Proxy::run() {
       }
     }
     std::erase_if(lines_, [](const Line& line) { return line.dead; });
-    if (polled[1].revents != 0) accept_one();
+    if (polled[1].revents != 0 && listener_) accept_one();
   }
 }
 

@@ -28,6 +28,10 @@ class Proxy {
 
   uint16_t port() const { return port_; }
 
+  // Nobody is let in any more: connecting is refused, as by a machine whose server is not there (and not accepted and
+  // ended, after which libpq would not go on to its next host). What is connected stays.
+  void close_door();
+  void open_door();
   // Ends every connection there is at once, the service's with RST; new ones are carried.
   void reset_all();
   // From now on every chunk, either way, arrives up to `most` later; zero: at once again.
@@ -60,6 +64,7 @@ class Proxy {
     bool dead = false;
   };
 
+  UniqueFd bound_socket();
   void run();
   void accept_one();
   void receive(Way& way, int from);
@@ -69,9 +74,10 @@ class Proxy {
 
   const std::string socket_path_;
   uint16_t port_ = 0;
-  UniqueFd listener_;
+  UniqueFd placeholder_;  // bound and never listening, so that the port stays ours while the door is closed
   UniqueFd wake_fd_;
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;   // guards what follows
+  UniqueFd listener_;  // none: the door is closed
   std::mt19937 random_;
   std::list<Line> lines_;
   Milliseconds delay_{0};

@@ -18,9 +18,18 @@ std::string line_around(const std::string& text, size_t position) {
 
 }  // namespace
 
-Session::Session(Cluster& cluster, size_t replicas, uint32_t seed) : cluster_(cluster), ports_(replicas) {
-  log_seen_ = postgres().log().size();
-  const Database database = postgres().create_database("chaos");
+Session::Session(Cluster& cluster, size_t replicas, uint32_t seed, std::optional<Pooler::Mode> pooling)
+    : cluster_(cluster), waits_for_readiness_(pooling != Pooler::Mode::kTransaction), ports_(replicas) {
+  std::vector<std::string> sockets;
+  for (PrivatePostgres* server : cluster.servers()) {
+    log_seen_.push_back(server->log().size());
+    sockets.push_back(server->socket_path());
+  }
+  const Database database = cluster.follow_primary(postgres().create_database("chaos"));
+  if (pooling) {
+    pooler_ = std::make_unique<Pooler>(postgres(), *pooling);
+    sockets = {pooler_->socket_path()};
+  }
   // Short time-outs, so that whoever waits for one need not wait long; few connections, so that restarts are quick.
   bank_ = std::make_unique<Bank>(
       database, Settings{{"DATABASE_COMMAND_TIMEOUT", "1"}, {"DATABASE_POOL_MIN", "2"}, {"DATABASE_POOL_MAX", "6"}});
@@ -29,14 +38,25 @@ Session::Session(Cluster& cluster, size_t replicas, uint32_t seed) : cluster_(cl
       "UPDATE transfer_limits SET daily_limit = " +
       from_minor(kSilverAmount) + ", transaction_limit = " + std::to_string(kSilverCount) +
       " WHERE privilege = 'SILVER'");
-  const std::string socket = database.socket_directory() + "/.s.PGSQL." + std::to_string(database.port());
   for (size_t i = 0; i < replicas; ++i) {
     Replica replica;
-    replica.line = std::make_unique<Proxy>(socket, seed + static_cast<uint32_t>(i));
+    std::string hosts;
+    std::string ports;
+    for (const std::string& socket : sockets) {
+      replica.lines.push_back(std::make_unique<Proxy>(socket, seed + static_cast<uint32_t>(i)));
+      if (!hosts.empty()) {
+        hosts += ',';
+        ports += ',';
+      }
+      hosts += "127.0.0.1";
+      ports += std::to_string(replica.lines.back()->port());
+    }
     // Of two values in one conninfo string the later holds.
-    replica.settings = bank_->settings_with(
-        {{"DATABASE_URL", database.conninfo() + " host=127.0.0.1 port=" + std::to_string(replica.line->port()) +
-                              " sslmode=disable application_name=" + name_of(i)}});
+    std::ostringstream conninfo;
+    conninfo << database.conninfo() << " host=" << hosts << " port=" << ports
+             << (sockets.size() > 1 ? " target_session_attrs=read-write" : "")
+             << " sslmode=disable application_name=" << name_of(i);
+    replica.settings = bank_->settings_with({{"DATABASE_URL", conninfo.str()}});
     replicas_.push_back(std::move(replica));
     restart_replica(i);
   }
@@ -48,7 +68,8 @@ void Session::restart_replica(size_t replica) {
   auto& process = replicas_[replica].process;
   if (process) read_log(replicas_[replica]);
   replicas_[replica].log_seen = 0;
-  process = std::make_unique<ServiceProcess>(replicas_[replica].settings);
+  process = std::make_unique<ServiceProcess>(replicas_[replica].settings,
+                                             ServiceProcess::Options{.wait_for_readiness = waits_for_readiness_});
   ports_.set(replica, process->port());
 }
 
@@ -82,24 +103,26 @@ std::vector<std::string> Session::forbidden_events() {
   std::vector<std::string> found;
   for (size_t i = 0; i < replicas_.size(); ++i) {
     const std::string text = replicas_[i].process->log_text();
-    const size_t broken = text.find("invariant broken");
+    const size_t broken = text.find("Invariant broken");
     if (broken != std::string::npos) found.push_back(name_of(i) + ": " + line_around(text, broken));
     if (replicas_[i].process->running()) continue;
     found.push_back(name_of(i) +
                     " has ended by itself: " + text.substr(text.size() - std::min<size_t>(text.size(), 600)));
     restart_replica(i);
   }
-  const std::string log = postgres().log();
   // A constraint that had to say no: the service would have written what is wrong.
-  for (const char* word : {"deadlock", "violates"}) {
-    size_t count = 0;
-    size_t first = std::string::npos;
-    for (size_t at = log.find(word, log_seen_); at != std::string::npos; at = log.find(word, at + 1)) {
-      if (count++ == 0) first = at;
+  for (size_t server = 0; server < log_seen_.size(); ++server) {
+    const std::string log = cluster_.servers()[server]->log();
+    for (const char* word : {"deadlock", "violates"}) {
+      size_t count = 0;
+      size_t first = std::string::npos;
+      for (size_t at = log.find(word, log_seen_[server]); at != std::string::npos; at = log.find(word, at + 1)) {
+        if (count++ == 0) first = at;
+      }
+      if (count > 0) found.push_back(std::to_string(count) + " times in PostgreSQL's log: " + line_around(log, first));
     }
-    if (count > 0) found.push_back(std::to_string(count) + " times in PostgreSQL's log: " + line_around(log, first));
+    log_seen_[server] = log.size();
   }
-  log_seen_ = log.size();
   return found;
 }
 
@@ -136,6 +159,7 @@ std::vector<std::string> Session::end() {
   replicas_.clear();
   const std::string name = bank_->database().name();
   bank_.reset();
+  pooler_.reset();
   Database("postgres", postgres().socket_directory(), postgres().port())
       .query("DROP DATABASE " + name + " WITH (FORCE)");
   return found;

@@ -1,13 +1,16 @@
 // A bank with several replicas of the service on it, each with a line of its own to PostgreSQL that can break.
+// PostgreSQL may have a standby, and a pooler before it.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/chaos/clients.h"
 #include "tests/chaos/cluster.h"
+#include "tests/chaos/pooler.h"
 #include "tests/chaos/proxy.h"
 #include "tests/integration/bank.h"
 
@@ -20,7 +23,9 @@ inline constexpr const char* kOpeningBalance = "300.00";
 
 class Session {
  public:
-  Session(Cluster& cluster, size_t replicas, uint32_t seed);
+  // With `pooling` a PgBouncer stands before PostgreSQL. The replicas know all servers of the cluster and want the one
+  // that takes writes. In transaction mode they are not waited for: they must not become ready.
+  Session(Cluster& cluster, size_t replicas, uint32_t seed, std::optional<Pooler::Mode> pooling = std::nullopt);
 
   Cluster& cluster() { return cluster_; }
   PrivatePostgres& postgres() { return cluster_.postgres(); }
@@ -28,7 +33,15 @@ class Session {
   const Ports& ports() const { return ports_; }
 
   size_t replicas() const { return replicas_.size(); }
-  Proxy& line_of(size_t replica) { return *replicas_[replica].line; }
+  Pooler& pooler() { return *pooler_; }
+  // Does `action` with a replica's line to each server, or to that one.
+  template <class Action>
+  void for_lines_of(size_t replica, Action&& action) {
+    for (const auto& line : replicas_[replica].lines) action(*line);
+  }
+  Proxy& line_of(size_t replica, size_t server) { return *replicas_[replica].lines[server]; }
+  std::string log_of(size_t replica) const { return replicas_[replica].process->log_text(); }
+  bool is_ready(size_t replica) { return replicas_[replica].process->ready(); }
   void kill_replica(size_t replica);
   void restart_replica(size_t replica);
   void stop_replica(size_t replica);  // SIGSTOP
@@ -49,7 +62,7 @@ class Session {
 
  private:
   struct Replica {
-    std::unique_ptr<Proxy> line;
+    std::vector<std::unique_ptr<Proxy>> lines;  // by server
     Settings settings;
     std::unique_ptr<ServiceProcess> process;
     size_t log_seen = 0;
@@ -58,10 +71,12 @@ class Session {
   static std::string name_of(size_t replica) { return "replica-" + std::to_string(replica); }
 
   Cluster& cluster_;
+  std::unique_ptr<Pooler> pooler_;
+  bool waits_for_readiness_ = true;
   std::unique_ptr<Bank> bank_;
   Ports ports_;
   std::vector<Replica> replicas_;
-  size_t log_seen_ = 0;
+  std::vector<size_t> log_seen_;  // by server
   std::pair<int64_t, int64_t> doubts_;
 };
 

@@ -31,8 +31,9 @@ class BlockingThreadTest : public testing::Test {
     loop.stop();
   }
   // What came of `work`: its text, or that of the error.
-  static Task<void> ask(BlockingThread& thread, Loop& loop, Work work, std::string& answer) {
-    const auto result = co_await thread.run(loop, std::move(work));
+  static Task<void> ask(BlockingThread& thread, Loop& loop, Work work, std::string& answer,
+                        BlockingThread::Urgency urgency = BlockingThread::Urgency::kUsual) {
+    const auto result = co_await thread.run(loop, std::move(work), urgency);
     answer = result ? *result : result.error().message;
   }
 
@@ -60,6 +61,39 @@ TEST_F(BlockingThreadTest, DoesOneThingAfterAnotherElsewhere) {
   EXPECT_EQ(order, (std::vector{0, 1, 2}));
   EXPECT_EQ(answers, (std::vector<std::string>{"0", "not today", "2"}));
   EXPECT_NE(where, std::this_thread::get_id());
+}
+
+TEST_F(BlockingThreadTest, WhatIsUrgentPassesWhatIsNot) {
+  using Urgency = BlockingThread::Urgency;
+  BlockingThread thread;
+  std::promise<void> begun;
+  std::promise<void> go_on;
+  std::string order;
+  std::vector<std::string> answers(5);
+  on_loop([&](Loop& loop) -> Task<void> {
+    const Work blocks = [&]() -> Result<std::string> {
+      begun.set_value();
+      go_on.get_future().wait();
+      return "under way";
+    };
+    const auto notes = [&order](char name) -> Work {
+      return [&order, name]() -> Result<std::string> {
+        order += name;
+        return "done";
+      };
+    };
+    Scope scope;
+    scope.spawn(ask(thread, loop, blocks, answers[0]));
+    begun.get_future().wait();
+    scope.spawn(ask(thread, loop, notes('a'), answers[1], Urgency::kUsual));
+    scope.spawn(ask(thread, loop, notes('b'), answers[2], Urgency::kUrgent));
+    scope.spawn(ask(thread, loop, notes('c'), answers[3], Urgency::kUsual));
+    scope.spawn(ask(thread, loop, notes('d'), answers[4], Urgency::kUrgent));
+    go_on.set_value();
+    co_await scope.join();
+  });
+  EXPECT_EQ(order, "bdac");
+  EXPECT_EQ(answers, (std::vector<std::string>{"under way", "done", "done", "done", "done"}));
 }
 
 TEST_F(BlockingThreadTest, OnceStoppedNothingIsDoneAndAllIsAnswered) {

@@ -244,7 +244,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, AllowedValue,
     testing::Values(
         Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
-        Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "256"}, Case{"LEDGER_LANES", "8"}, Case{"LEDGER_BATCH_MAX", "1024"},
+        Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "25"}, Case{"LEDGER_LANES", "8"}, Case{"LEDGER_BATCH_MAX", "1024"},
         Case{"DATABASE_URL", "postgresql://a:b@c/d"}, Case{"DATABASE_URL", "postgres:///db?host=/tmp"},
         Case{"DATABASE_URL", "host=/tmp dbname=x"}, Case{"DATABASE_COMMAND_TIMEOUT", "500ms"},
         Case{"DATABASE_COMMAND_TIMEOUT", "30"}, Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
@@ -291,6 +291,97 @@ TEST(LoadSettings, PoolBoundsBelongTogether) {
   EXPECT_EQ(load_flags({{"DATABASE_POOL_MAX", "5"}}).database_pool_min, 5);
   EXPECT_THAT(errors_of({{"DATABASE_POOL_MIN", "6"}, {"DATABASE_POOL_MAX", "5"}}),
               ElementsAre("DATABASE_POOL_MIN (6) is above DATABASE_POOL_MAX (5)"));
+}
+
+TEST(LoadSettings, ThePoolBoundsAllConnections) {
+  EXPECT_THAT(errors_of({{"WORKERS", "51"}}),
+              ElementsAre("DATABASE_POOL_MAX (50) is less than WORKERS (51) x (LEDGER_LANES (1) + 1 to read) = 102 "
+                          "connections"));
+  EXPECT_THAT(errors_of({{"WORKERS", "4"}, {"LEDGER_LANES", "8"}, {"DATABASE_POOL_MAX", "12"}}),
+              ElementsAre("DATABASE_POOL_MAX (12) is less than WORKERS (4) x (LEDGER_LANES (8) + 1 to read) = 36 "
+                          "connections"));
+  EXPECT_THAT(errors_of({{"DATABASE_POOL_MAX", "1"}}), ElementsAre(HasSubstr("= 2 connections")));
+  EXPECT_THAT(errors_of({{"WORKERS", "25"}}), IsEmpty());
+  EXPECT_THAT(errors_of({{"WORKERS", "256"}, {"DATABASE_POOL_MAX", "512"}}), IsEmpty());
+  // Nothing follows from what could not be read.
+  EXPECT_THAT(errors_of({{"WORKERS", "51"}, {"DATABASE_POOL_MAX", "many"}}),
+              ElementsAre(HasSubstr("DATABASE_POOL_MAX from the environment: 'many' is not")));
+}
+
+TEST(LoadSettings, AnyMachineStartsOnTheDefaults) {
+  for (const auto& [cpus, workers] : {std::pair(1, 1), {25, 25}, {26, 25}, {64, 25}, {128, 25}, {1024, 25}}) {
+    const auto settings = load_settings({.flags = {}, .environment = {}, .file = {}, .file_path = {}, .cpus = cpus});
+    ASSERT_TRUE(settings.has_value()) << cpus;
+    EXPECT_EQ(settings->workers, workers) << cpus;
+    if (workers == cpus) {
+      EXPECT_THAT(settings->warnings, IsEmpty());
+    } else {
+      EXPECT_THAT(settings->warnings,
+                  ElementsAre("WORKERS: not set, 25 for " + std::to_string(cpus) +
+                              " CPUs: DATABASE_POOL_MAX (50) serves no more, with LEDGER_LANES (1) + 1 connections "
+                              "each"));
+    }
+  }
+  const auto workers = [](const SettingValues& flags) {
+    const auto settings = load_settings({.flags = flags, .environment = {}, .file = {}, .file_path = {}, .cpus = 400});
+    return settings ? settings->workers : 0;
+  };
+  EXPECT_EQ(workers({{"LEDGER_LANES", "8"}}), 5);
+  EXPECT_EQ(workers({{"MAX_CONNECTIONS", "3"}}), 3);
+  EXPECT_EQ(workers({{"DATABASE_POOL_MAX", "1000"}}), 256);
+  EXPECT_EQ(workers({{"DATABASE_POOL_MAX", "2"}}), 1);
+  EXPECT_EQ(workers({{"DATABASE_POOL_MAX", "1"}}), 0);
+  EXPECT_EQ(workers({{"WORKERS", "400"}, {"DATABASE_POOL_MAX", "1000"}}), 0);
+}
+
+TEST(ConnectionShare, LanesComeFirstAndTheMinimumLeavesTheRestToReaders) {
+  EXPECT_EQ(connection_share(2, 1, 10), (ConnectionShare{.lanes = 1, .readers = 4}));
+  EXPECT_EQ(connection_share(4, 8, 12), (ConnectionShare{.lanes = 8, .readers = 1}));
+  EXPECT_EQ(connection_share(50, 1, 10), (ConnectionShare{.lanes = 1, .readers = 1}));
+  EXPECT_EQ(connection_share(1, 1, 1), (ConnectionShare{.lanes = 1, .readers = 1}));
+  // Whatever is admitted stays within the bound.
+  for (int lanes = 1; lanes <= 8; ++lanes) {
+    for (int pool_max = 1; pool_max <= 300; ++pool_max) {
+      for (int workers = 1; workers <= workers_served(lanes, pool_max); ++workers) {
+        for (int pool_min = 1; pool_min <= pool_max; ++pool_min) {
+          const ConnectionShare share = connection_share(workers, lanes, pool_min);
+          ASSERT_LE(workers * share.total(), pool_max);
+          ASSERT_GE(share.readers, 1);
+          ASSERT_EQ(share.lanes, lanes);
+        }
+      }
+    }
+  }
+}
+
+TEST(LoadSettings, EveryWorkerHasRoomForAClient) {
+  EXPECT_THAT(errors_of({{"WORKERS", "2"}, {"MAX_CONNECTIONS", "1"}}),
+              ElementsAre("MAX_CONNECTIONS (1) is below WORKERS (2): each of them takes clients of its own"));
+  EXPECT_THAT(errors_of({{"WORKERS", "1"}, {"MAX_CONNECTIONS", "1"}}), IsEmpty());
+}
+
+TEST(LoadSettings, WhatAnotherSettingLeavesWithoutEffectIsAWarning) {
+  const std::pair<SettingValues, const char*> cases[] = {
+      {{{"LEDGER_BATCH_MAX", "64"}, {"LEDGER_QUEUE_MAX", "63"}}, "LEDGER_BATCH_MAX: 64 is of no effect"},
+      {{{"MAX_CONNECTIONS_PER_ADDRESS", "21"}, {"MAX_CONNECTIONS", "20"}}, "MAX_CONNECTIONS_PER_ADDRESS: 21"},
+      {{{"JWT_JWKS_FILE", "/none"}}, "JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect"},
+      {{{"RATE_LIMIT_ENABLED", "false"}, {"RATE_LIMIT_STORAGE", "redis://cache"}}, "RATE_LIMIT_STORAGE: of no effect"},
+      {{{"DATABASE_URL", "host=a"}, {"DATABASE_NAME", "bank"}}, "DATABASE_URL: set"},
+  };
+  for (const auto& [flags, warning] : cases) {
+    EXPECT_THAT(load_flags(flags).warnings, ElementsAre(HasSubstr(warning)));
+  }
+  // Nobody has asked for a default.
+  EXPECT_THAT(load_flags({{"LEDGER_QUEUE_MAX", "63"}}).warnings, IsEmpty());
+  EXPECT_THAT(load_flags({{"WORKERS", "2"}, {"MAX_CONNECTIONS", "20"}}).warnings, IsEmpty());
+}
+
+TEST(LoadSettings, PartsOfAnAddressAreNotLookedAtBesideAUrl) {
+  // Kubernetes sets DATABASE_PORT for a service of the name `database`.
+  const SettingValues environment = {
+      {"DATABASE_URL", "host=a"}, {"DATABASE_PORT", "tcp://10.0.0.1:5432"}, {"DATABASE_PASSWORD_FILE", "/missing"}};
+  EXPECT_THAT(errors_of(environment), IsEmpty());
+  EXPECT_THAT(errors_of({{"DATABASE_PORT", "tcp://10.0.0.1:5432"}}), ElementsAre(HasSubstr("DATABASE_PORT")));
 }
 
 TEST(LoadSettings, CertificateAndKeyComeTogether) {
@@ -435,6 +526,41 @@ TEST(DatabaseConninfo, IsBuiltFromThePartsWithQuotes) {
                                           {"DATABASE_NAME", "books"}})),
             R"(host='db.example' port='6432' user='bank user' password='it\'s \\ secret' dbname='books' )"
             "fallback_application_name='transactions-service'");
+}
+
+TEST(DatabaseConninfo, TakesThePasswordThatIsInItsFileNow) {
+  const TemporaryFile file("first\n");
+  const auto write_file = [&file](std::string_view content) {
+    std::ofstream(file.path(), std::ios::binary | std::ios::trunc) << content;
+  };
+  const Settings settings = load_flags({{"DATABASE_PASSWORD_FILE", file.path()}});
+  EXPECT_EQ(fresh_database_conninfo(settings).value(), database_conninfo(settings));
+  write_file("it's 2nd\n");
+  EXPECT_THAT(fresh_database_conninfo(settings).value(), HasSubstr(R"(password='it\'s 2nd' )"));
+  EXPECT_THAT(database_conninfo(settings), HasSubstr("password='first'"));
+
+  // What is wrong with the file is an error of this attempt, without its content. The next attempt is another.
+  write_file(std::string_view("left\0right", 10));
+  const auto with_nul = fresh_database_conninfo(settings);
+  ASSERT_FALSE(with_nul.has_value());
+  EXPECT_EQ(with_nul.error().message, "DATABASE_PASSWORD_FILE: holds a NUL");
+  write_file("");
+  EXPECT_THAT(fresh_database_conninfo(settings).error().message, HasSubstr("is empty"));
+  std::filesystem::remove(file.path());
+  EXPECT_THAT(fresh_database_conninfo(settings).error().message, HasSubstr("No such file"));
+  write_file("third");
+  EXPECT_THAT(fresh_database_conninfo(settings).value(), HasSubstr("password='third'"));
+}
+
+TEST(DatabaseConninfo, ReadsNoFileThatHasNoSay) {
+  const TemporaryFile file("in the file");
+  const Settings direct =
+      load_settings({{{"DATABASE_PASSWORD", "direct"}}, {{"DATABASE_PASSWORD_FILE", file.path()}}, {}}).value();
+  EXPECT_EQ(fresh_database_conninfo(direct).value(), database_conninfo(direct));
+  const Settings url = load_flags({{"DATABASE_URL", "host=db"}, {"DATABASE_PASSWORD_FILE", file.path()}});
+  std::filesystem::remove(file.path());
+  EXPECT_EQ(fresh_database_conninfo(url).value(), database_conninfo(url));
+  EXPECT_EQ(fresh_database_conninfo(load_flags({})).value(), database_conninfo(load_flags({})));
 }
 
 TEST(DatabaseConninfo, TakesTheUrlAsItIs) {

@@ -240,5 +240,48 @@ TEST(Money, RandomRoundTrips) {
   }
 }
 
+// --- What people write into files -----------------------------------------------------------------------------------
+
+TEST(WrittenMoney, HasTwoDecimalsOrNone) {
+  const std::pair<const char*, int64_t> amounts[] = {{"0", 0},           {"0.00", 0},
+                                                     {"0.05", 5},        {"250", 250'00},
+                                                     {"250.00", 250'00}, {"9999999999999.99", 999'999'999'999'999}};
+  for (const auto& [text, minor] : amounts) {
+    const auto money = parse_written_money(text);
+    ASSERT_TRUE(money.has_value()) << text << ' ' << money.error();
+    EXPECT_EQ(money->minor(), minor) << text;
+  }
+}
+
+TEST(WrittenMoney, IsRefusedWithWhatIsWrong) {
+  const std::pair<const char*, std::string_view> refused[] = {
+      {"1.000", "has neither two decimals nor none"},
+      {"250.000", "has neither two decimals nor none"},
+      {"12.5", "has neither two decimals nor none"},
+      {"12.345", "has neither two decimals nor none"},
+      {"1.23457E+11", "has an exponent"},
+      {"1e2", "has an exponent"},
+      {"-1", "has a sign"},
+      {"-0.00", "has a sign"},
+      {"+1.00", "has a sign"},
+      {"10000000000000", "is above 9999999999999.99"},
+      {"10000000000000.00", "is above 9999999999999.99"},
+      {"", "is not a number"},
+      {"1.", "is not a number"},
+      {".50", "is not a number"},
+      {"007.00", "is not a number"},
+      {"1,000.00", "is not a number"},
+      {"1 000.00", "is not a number"},
+      {" 1.00", "is not a number"},
+      {"1.00 ", "is not a number"},
+      {"NaN", "is not a number"},
+  };
+  for (const auto& [text, reason] : refused) {
+    const auto money = parse_written_money(text);
+    ASSERT_FALSE(money.has_value()) << text;
+    EXPECT_EQ(money.error(), reason) << text;
+  }
+}
+
 }  // namespace
 }  // namespace txn

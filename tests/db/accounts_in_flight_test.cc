@@ -88,9 +88,11 @@ TEST(AccountsInFlightTest, NoEndIsMissed) {
 
   constexpr int kBatches = 20'000;
   AccountsInFlight accounts;
+  std::atomic<bool> has_begun = false;
   std::atomic<bool> has_ended = false;
   const std::vector<AccountsInFlight::Slot> slots{kOne};
   std::thread lane([&] {
+    while (!has_begun) std::this_thread::yield();
     for (int i = 0; i < kBatches; ++i) {
       accounts.enter(slots);
       accounts.leave(slots);
@@ -101,6 +103,7 @@ TEST(AccountsInFlightTest, NoEndIsMissed) {
   int waits = 0;
   while (!has_ended) {
     accounts.wait(sleeper);
+    has_begun = true;
     ++waits;
     if (accounts.contains(kOne)) {
       sleeper.sleep();

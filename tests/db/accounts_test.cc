@@ -132,19 +132,19 @@ TEST_F(Accounts, ImportTakesColumnsInAnyOrder) {
 }
 
 TEST_F(Accounts, ImportNamesLineAndColumnOfEveryFinding) {
-  EXPECT_EQ(
-      import_error("account_number,owner_id,privilege,balance,is_active\n"
-                   "1,1,GOLD,12.345,true\n"
-                   "2,1,GOLD,1.00,true\n"
-                   "0,x,GOLDEN,-1,maybe\n"
-                   "4,1,GOLD,1.00\n"),
-      "line 2, column balance: '12.345' is not an amount from 0.00 to 9999999999999.99 with at most two decimals\n"
-      "line 4, column account_number: '0' is not an integer above zero\n"
-      "line 4, column owner_id: 'x' is not an integer\n"
-      "line 4, column privilege: 'GOLDEN' is not PREMIUM, GOLD, SILVER or BASIC\n"
-      "line 4, column balance: '-1' is not an amount from 0.00 to 9999999999999.99 with at most two decimals\n"
-      "line 4, column is_active: 'maybe' is not true or false\n"
-      "line 5: 4 fields, the header has 5");
+  EXPECT_EQ(import_error("account_number,owner_id,privilege,balance,is_active\n"
+                         "1,1,GOLD,12.345,true\n"
+                         "2,1,GOLD,1.00,true\n"
+                         "0,x,GOLDEN,-1,maybe\n"
+                         "4,1,GOLD,1.00\n"),
+            "line 2, column balance: '12.345' is not an amount from 0.00 to 9999999999999.99, like 250.00: it has "
+            "neither two decimals nor none\n"
+            "line 4, column account_number: '0' is not an integer above zero\n"
+            "line 4, column owner_id: 'x' is not an integer\n"
+            "line 4, column privilege: 'GOLDEN' is not PREMIUM, GOLD, SILVER or BASIC\n"
+            "line 4, column balance: '-1' is not an amount from 0.00 to 9999999999999.99, like 250.00: it has a sign\n"
+            "line 4, column is_active: 'maybe' is not true or false\n"
+            "line 5: 4 fields, the header has 5");
   EXPECT_EQ(account_count(), "0");
 }
 

@@ -90,5 +90,44 @@ TEST_F(Grants, SayWhatIsWrong) {
   EXPECT_THAT(self.error().message, HasSubstr("migrate as another"));
 }
 
+// The tables may stand in a schema that nobody else can look into, as REVOKE … FROM PUBLIC makes `public`.
+TEST_F(Grants, TheTablesAreWithinReach) {
+  database_.query("CREATE SCHEMA bank");
+  Session owner = connect("");
+  ASSERT_TRUE(owner.run_script("SET search_path = bank").has_value());
+  ASSERT_TRUE(migrate(owner).has_value());
+  const auto granted = grant_service_privileges(owner, "teller_service");
+  ASSERT_TRUE(granted.has_value()) << granted.error().message;
+  Session service = connect("teller_service");
+  const auto read = service.exec("SELECT * FROM bank.transfer_limits");
+  EXPECT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_FALSE(service.exec("CREATE TABLE bank.mine (n int)").has_value());
+  EXPECT_TRUE(grant_service_privileges(owner, "teller_service").has_value()) << "idempotent";
+}
+
+// Nothing can be kept from an owner; what it holds as the owner must not be taken away halfway.
+TEST_F(Grants, OwnersKeepWhatTheyHave) {
+  database_.query("CREATE ROLE bank_owner");
+  database_.query("CREATE ROLE bank_deputy LOGIN IN ROLE bank_owner");
+  for (const char* table : {"accounts", "transaction_logs", "transfer_limits", "idempotency_keys", "schema_migrations"})
+    database_.query(std::string("ALTER TABLE ") + table + " OWNER TO bank_owner");
+  Session superuser = connect("");
+  for (const std::string role : {"bank_owner", "bank_deputy"}) {
+    const auto refused = grant_service_privileges(superuser, role);
+    ASSERT_FALSE(refused.has_value()) << role;
+    EXPECT_EQ(refused.error().kind, ErrorKind::kInvalidArgument);
+    EXPECT_THAT(refused.error().message, HasSubstr("\"" + role + "\" owns the tables or can act as \"bank_owner\""));
+  }
+  Session deputy = connect("bank_deputy");
+  EXPECT_TRUE(deputy.exec("UPDATE accounts SET owner_id = 1").has_value());
+  const auto granted = grant_service_privileges(superuser, "teller_service");
+  EXPECT_TRUE(granted.has_value()) << granted.error().message;
+
+  database_.query("ALTER ROLE teller_service SUPERUSER");
+  EXPECT_FALSE(grant_service_privileges(superuser, "teller_service").has_value());
+  database_.query("DROP OWNED BY bank_owner CASCADE");
+  database_.query("DROP ROLE bank_deputy, bank_owner");
+}
+
 }  // namespace
 }  // namespace txn

@@ -132,6 +132,64 @@ TEST(Migrate, AFailingMigrationLeavesNothingBehind) {
   EXPECT_THAT(migrate(other, mended)->applied, ElementsAre("2 second"));
 }
 
+// A report that reads for minutes must not stop the service for as long: who asks for the table gets it meanwhile.
+TEST(Migrate, NobodyQueuesBehindAMigrationThatWaits) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  ASSERT_TRUE(migrate(session).has_value());
+  std::vector<Migration> migrations(embedded_migrations().begin(), embedded_migrations().end());
+  migrations.push_back({.version = static_cast<int>(migrations.size()) + 1,
+                        .name = "colour",
+                        .checksum = "dddd",
+                        .sql = "CREATE TABLE colours (id int); ALTER TABLE accounts ADD COLUMN colour text"});
+  Session reader = connect(database);
+  ASSERT_TRUE(reader.run_script("BEGIN; SELECT count(*) FROM accounts").has_value());
+
+  Result<MigrationReport> report;
+  std::vector<std::string> lines;
+  std::thread migrating([&] {
+    MigratePatience patience;
+    patience.on_wait = [&lines](const std::string& line) { lines.push_back(line); };
+    report = migrate(session, migrations, patience);
+  });
+  Session writer = connect(database);
+  ASSERT_TRUE(writer.run_script("SET lock_timeout = '20s'").has_value());
+  const auto waits = [&database] {
+    return database.value("SELECT count(*) FROM pg_locks WHERE relation = 'accounts'::regclass AND NOT granted") != "0";
+  };
+  // More than once, so that it is seen to come back.
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(test::wait_until(waits, test::Milliseconds(30'000)));
+    const auto written = writer.exec("UPDATE accounts SET balance = balance + 1");
+    EXPECT_TRUE(written.has_value()) << written.error().message;
+  }
+  ASSERT_TRUE(reader.run_script("COMMIT").has_value());
+  migrating.join();
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_THAT(report->applied, ElementsAre(HasSubstr("colour")));
+  ASSERT_FALSE(lines.empty());
+  EXPECT_THAT(lines.front(), HasSubstr("colour waits for process "));
+  EXPECT_THAT(lines.front(), HasSubstr("idle in transaction"));
+}
+
+TEST(Migrate, GivesUpInTheEnd) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  const Migration one[] = {kFirst};
+  ASSERT_TRUE(migrate(session, one).has_value());
+  Session reader = connect(database);
+  ASSERT_TRUE(reader.run_script("BEGIN; SELECT * FROM one").has_value());
+  const Migration two[] = {kFirst, {2, "second", "bbbb", "CREATE TABLE two (id int); ALTER TABLE one ADD x int"}};
+  MigratePatience patience{
+      .lock = std::chrono::milliseconds(10), .pause = std::chrono::milliseconds(1), .total = std::chrono::seconds(0)};
+  const auto given_up = migrate(session, two, patience);
+  ASSERT_FALSE(given_up.has_value());
+  EXPECT_THAT(given_up.error().message, HasSubstr("55P03"));
+  EXPECT_EQ(database.value("SELECT to_regclass('two') IS NULL"), "t");
+  ASSERT_TRUE(reader.run_script("COMMIT").has_value());
+  EXPECT_THAT(migrate(session, two)->applied, ElementsAre("2 second"));
+}
+
 // --- The ledger's own guards -----------------------------------------------------------------------------------------
 
 class LedgerSchema : public testing::Test {
@@ -155,6 +213,7 @@ TEST_F(LedgerSchema, TheLogIsAppendOnly) {
   EXPECT_EQ(refusal(kDeposit), "");
   EXPECT_THAT(refusal("UPDATE transaction_logs SET amount = 2"), HasSubstr("append-only"));
   EXPECT_THAT(refusal("DELETE FROM transaction_logs"), HasSubstr("append-only"));
+  EXPECT_THAT(refusal("TRUNCATE transaction_logs"), HasSubstr("append-only: TRUNCATE refused"));
   EXPECT_THAT(refusal(kDeposit), HasSubstr("23505"));
 }
 
@@ -185,8 +244,43 @@ TEST_F(LedgerSchema, RowsMustBeOfAPossibleKind) {
       insert("0", "GIFT", "DEBIT", "NULL", "NULL", "1", "1"),
       insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "0", "1"),
       insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "-0.01"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "'NaN'", "1"),
+      insert("0", "DEPOSIT", "CREDIT", "NULL", "NULL", "1", "'NaN'"),
   };
   for (const std::string& sql : impossible) EXPECT_THAT(refusal(sql), HasSubstr("23514")) << sql;
+}
+
+TEST_F(LedgerSchema, MoneyIsFinite) {
+  ASSERT_EQ(refusal("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
+                    "VALUES (1, 1, 'GOLD', 100, 100, true)"),
+            "");
+  for (const std::string column : {"accounts SET balance", "accounts SET opening_balance", "accounts SET usage_amount",
+                                   "transfer_limits SET daily_limit"}) {
+    EXPECT_THAT(refusal("UPDATE " + column + " = 'NaN'"), HasSubstr("23514")) << column;
+    EXPECT_THAT(refusal("UPDATE " + column + " = -0.01"), HasSubstr("23514")) << column;
+    EXPECT_THAT(refusal("UPDATE " + column + " = 'Infinity'"), HasSubstr("22003")) << column;
+    EXPECT_EQ(refusal("UPDATE " + column + " = 9999999999999.99"), "") << column;
+  }
+}
+
+// A database that is spoilt already is brought to the newest schema all the same; what is written from then on is
+// checked.
+TEST(Migrate, GoesPastARowThatIsSpoiltAlready) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  const std::span<const Migration> all = embedded_migrations();
+  ASSERT_TRUE(migrate(session, all.subspan(0, 3)).has_value());
+  ASSERT_TRUE(
+      session
+          .exec("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
+                "VALUES (1, 1, 'GOLD', 'NaN', 0, true), (2, 1, 'GOLD', 0, 0, true)")
+          .has_value());
+  const auto report = migrate(session);
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_EQ(database.value("SELECT balance FROM accounts WHERE account_number = 1"), "NaN");
+  EXPECT_FALSE(session.exec("UPDATE accounts SET balance = 'NaN' WHERE account_number = 2").has_value());
+  EXPECT_FALSE(session.exec("UPDATE accounts SET owner_id = 2 WHERE account_number = 1").has_value());
+  EXPECT_TRUE(session.exec("UPDATE accounts SET balance = 0 WHERE account_number = 1").has_value());
 }
 
 TEST_F(LedgerSchema, UpdatesOfMoneyStayHeapOnly) {

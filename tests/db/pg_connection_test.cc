@@ -38,14 +38,20 @@ const Statement kBack{"back", "SELECT length($1::text)"};
 const Statement kSleep{"sleep", "SELECT pg_sleep(60)"};
 const Statement kBegin{"begin", "BEGIN"};
 const Statement kRollback{"rollback", "ROLLBACK"};
+const Statement kInsert{"insert", "INSERT INTO checked_late VALUES (1)"};
+const Statement kWarn{"warn", "DO $$ BEGIN RAISE WARNING 'of the site''s own'; END $$"};
+const Statement kEndMe{"end_me", "SELECT pg_terminate_backend(pg_backend_pid())"};
 
 std::span<const Statement* const> statements() {
-  static constexpr const Statement* kAll[] = {&kEcho, &kOne, &kDivide, &kBig, &kBack, &kSleep, &kBegin, &kRollback};
+  static constexpr const Statement* kAll[] = {&kEcho,  &kOne,      &kDivide, &kBig,  &kBack, &kSleep,
+                                              &kBegin, &kRollback, &kInsert, &kWarn, &kEndMe};
   return kAll;
 }
 
 class PgConnectionTest : public testing::Test, protected PgConnection::Owner {
  protected:
+  PgConnectionTest() { database_.query("CREATE TABLE checked_late (n bigint UNIQUE DEFERRABLE INITIALLY DEFERRED)"); }
+
   void on_idle_connection_lost() override { lost_while_idle_ = true; }
 
   // Opens a connection, runs `body` on the loop, closes.
@@ -62,7 +68,7 @@ class PgConnectionTest : public testing::Test, protected PgConnection::Owner {
 
   static Task<void> run(Connector& connector, Loop& loop, PgConnection& connection,
                         const std::function<Task<void>(PgConnection&)>& body) {
-    auto opened = co_await connector.open(loop, statements());
+    auto opened = co_await connector.open(loop, ConnectionPurpose::kLane, statements());
     EXPECT_TRUE(opened.has_value()) << opened.error().message;
     if (opened) {
       connection.adopt(std::move(*opened));
@@ -166,6 +172,52 @@ TEST_F(PgConnectionTest, AFailedStatementSkipsTheRestAndTheConnectionStaysInStep
   });
 }
 
+// Everything has its answer, and then the commit fails: in one segment with the end of the exchange.
+TEST_F(PgConnectionTest, AnErrorOfAnImplicitCommitComesBehindTheLastStatement) {
+  database_.query("INSERT INTO checked_late VALUES (1)");
+  with_connection([](PgConnection& connection) -> Task<void> {
+    for (int round = 0; round < 3; ++round) {
+      connection.push(kInsert);
+      ExchangeStatus status = co_await connection.sync(kTimeout);
+      EXPECT_EQ(status, ExchangeStatus::kFailed) << connection.error_text();
+      EXPECT_EQ(connection.failed_index(), 1u);
+      EXPECT_EQ(connection.error_sqlstate(), "23505");
+      EXPECT_EQ(connection.result(0).command_tag(), "INSERT 0 1");
+      connection.push(kOne);
+      status = co_await connection.sync(kTimeout);
+      EXPECT_EQ(status, ExchangeStatus::kOk);
+      EXPECT_EQ(connection.error_sqlstate(), "");
+    }
+  });
+  EXPECT_EQ(database_.value("SELECT count(*) FROM checked_late"), "1");
+}
+
+TEST_F(PgConnectionTest, WarningsOfOthersAreNoDoubtAboutStandbys) {
+  with_connection([](PgConnection& connection) -> Task<void> {
+    connection.push(kWarn);
+    const ExchangeStatus status = co_await connection.sync(kTimeout);
+    EXPECT_EQ(status, ExchangeStatus::kOk) << connection.error_text();
+    EXPECT_FALSE(connection.doubts_standbys()) << connection.doubt_text();
+  });
+}
+
+TEST_F(PgConnectionTest, WhatWasCompleteBeforeTheEndStands) {
+  with_connection([](PgConnection& connection) -> Task<void> {
+    connection.push(kOne);
+    connection.push(kEndMe);
+    connection.push(kOne);
+    const ExchangeStatus status = co_await connection.sync(kTimeout);
+    EXPECT_EQ(status, ExchangeStatus::kLost);
+    EXPECT_TRUE(connection.error_text().starts_with("server closed the connection")) << connection.error_text();
+    EXPECT_TRUE(connection.error_text().ends_with("processing the request.")) << connection.error_text();
+    EXPECT_EQ(connection.error_sqlstate(), "");
+    EXPECT_TRUE(connection.result(0).ok());
+    EXPECT_EQ(connection.result(0).command_tag(), "SELECT 1");
+    EXPECT_FALSE(connection.result(1).ok());
+    EXPECT_FALSE(connection.result(2).ok());
+  });
+}
+
 // Both directions at once, far beyond what sockets buffer.
 TEST_F(PgConnectionTest, LargeParametersAndLargeResultsDoNotBlockEachOther) {
   with_connection([](PgConnection& connection) -> Task<void> {
@@ -241,7 +293,7 @@ TEST_F(PgConnectionTest, ADatabaseThatIsNotThereIsAnErrorInWords) {
   Scope scope;
   std::string message;
   scope.spawn([](Connector& from, Loop& on, std::string& out) -> Task<void> {
-    const auto opened = co_await from.open(on, statements());
+    const auto opened = co_await from.open(on, ConnectionPurpose::kLane, statements());
     EXPECT_FALSE(opened.has_value());
     if (!opened) out = opened.error().message;
     on.stop();

@@ -84,7 +84,7 @@ void expect_indexes(PGconn* connection, std::span<const Statement* const> statem
 }
 
 Task<void> open(Loop& loop, Connector& connector, std::span<const Statement* const> statements, PgHandle& out) {
-  auto opened = co_await connector.open(loop, statements);
+  auto opened = co_await connector.open(loop, ConnectionPurpose::kLane, statements);
   EXPECT_TRUE(opened.has_value()) << opened.error().message;
   if (opened) out = std::move(opened->handle);
   loop.stop();

@@ -42,7 +42,9 @@ class VerifyLedger : public testing::Test {
                                    "transaction_logs_balance_after_check", "transaction_logs_amount_check"}) {
       run(std::string("ALTER TABLE transaction_logs DROP CONSTRAINT ") + constraint);
     }
-    run("ALTER TABLE accounts DROP CONSTRAINT accounts_balance_check");
+    for (const char* column : {"balance", "opening_balance", "usage_amount"})
+      run(std::string("ALTER TABLE accounts DROP CONSTRAINT accounts_") + column + "_check");
+    run("ALTER TABLE transfer_limits DROP CONSTRAINT transfer_limits_daily_limit_check");
   }
 
   void run(const std::string& sql) {
@@ -97,6 +99,19 @@ TEST_F(VerifyLedger, FindsABalanceThatDoesNotFollow) {
 TEST_F(VerifyLedger, FindsABalanceBelowZero) {
   run("UPDATE accounts SET balance = -1 WHERE account_number = 3");
   EXPECT_THAT(differences(), Contains(HasSubstr("account 3: balance -1.00, opening balance 7.00: below zero")));
+}
+
+// NaN is equal to itself, so that sums of it agree with each other.
+TEST_F(VerifyLedger, FindsWhatIsNotANumber) {
+  run("UPDATE accounts SET balance = 'NaN', opening_balance = 'NaN', usage_amount = 'NaN' WHERE account_number = 3");
+  EXPECT_THAT(differences(), Contains("account 3: balance NaN, opening balance NaN, usage NaN: not a number"));
+  run("UPDATE accounts SET balance = 7, opening_balance = 7, usage_amount = 0 WHERE account_number = 3");
+  run("UPDATE transaction_logs SET amount = 'NaN', balance_after = 'NaN'");
+  EXPECT_THAT(differences(), Contains("account 2: seq 1 has an amount or a balance that is not a number"));
+  run("UPDATE transfer_limits SET daily_limit = 'NaN' WHERE privilege = 'GOLD'");
+  run("DELETE FROM transfer_limits WHERE privilege = 'SILVER'");
+  EXPECT_THAT(differences(), Contains("transfer limit GOLD is not a number"));
+  EXPECT_THAT(differences(), Contains("transfer limit SILVER is missing"));
 }
 
 TEST_F(VerifyLedger, FindsAWrongLogSeq) {
@@ -162,7 +177,7 @@ TEST_F(VerifyLedger, FindsASequenceThatWasSetBack) {
   run("SELECT setval('transaction_id_blocks', 1)");
   EXPECT_THAT(differences(),
               ElementsAre("transaction ids are in use up to 2049, but transaction_id_blocks has handed out no more "
-                          "than 2047"));
+                          "than 2047; `transactions-service migrate` sets it right"));
 }
 
 TEST_F(VerifyLedger, CountsAllDifferencesAndShowsTheFirst) {

@@ -89,6 +89,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   CHECK(settings->workers >= 1 && settings->max_connections >= 1, "somebody works");
   CHECK(settings->database_pool_min <= settings->database_pool_max, "from the least to the most");
+  const ConnectionShare share =
+      connection_share(settings->workers, settings->ledger_lanes, settings->database_pool_min);
+  CHECK(settings->workers * share.total() <= settings->database_pool_max, "no more connections than may be");
+  CHECK(settings->max_connections >= settings->workers, "a client for each worker");
   check_secrecy(*values, validate_for_serve(*settings));
   CHECK(!database_conninfo(*settings).empty(), "a database");
   return 0;

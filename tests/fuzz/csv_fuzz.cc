@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/money.h"
 #include "db/csv_reader.h"
 
 namespace txn {
@@ -26,6 +27,12 @@ Rows read(const std::string& text, bool& complete) {
     if (!more || !*more) return rows;
     CHECK(!record.fields.empty(), "a record has a field");
     CHECK(record.line > line, "records follow one another");
+    for (const std::string& field : record.fields) {
+      // A balance that is taken is written back as it stood there, but for the cents that may be left out.
+      const auto balance = parse_written_money(field);
+      if (balance)
+        CHECK(to_string(*balance) == field || to_string(*balance) == field + ".00", "nothing is read into it");
+    }
     line = record.line;
     rows.push_back(record.fields);
   }

@@ -82,6 +82,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(money.has_value() == expected.has_value(), "exact and in range, or not");
     if (money) CHECK(money->minor() == *expected, "the value");
   }
+  // What people write: digits, and two decimals or none.
+  const auto in_file = parse_written_money(text);
+  const size_t point = text.find('.');
+  const bool is_plain = text.find_first_not_of("0123456789.") == std::string_view::npos &&
+                        (point == std::string_view::npos || text.size() - point == 3);
+  CHECK(in_file.has_value() == (is_plain && money.has_value()), "no sign, no exponent, two decimals or none");
+  if (in_file) CHECK(*in_file == *money, "the same amount");
   if (money) {
     const std::string written = to_string(*money);
     CHECK(written.size() <= kMoneyTextMax && written[written.size() - 3] == '.', "two decimals");

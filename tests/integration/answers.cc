@@ -100,6 +100,10 @@ AssertionResult is_problem(const HttpResponse& response, int status, std::string
   const std::string code = problem["error_code"].text();
   if (!matches(code, "[A-Z][A-Z_]*[A-Z]")) return wrong("error_code is no code", response);
   if (!error_code.empty() && code != error_code) return wrong("expected " + expected, response);
+  // Whoever is to come back is told when.
+  if ((code == "IDEMPOTENCY_CONFLICT" || status == 429 || status == 503 || status == 504) &&
+      !matches(response.header("Retry-After"), "[1-9][0-9]*"))
+    return wrong("no Retry-After", response);
   return AssertionSuccess();
 }
 

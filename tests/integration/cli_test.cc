@@ -5,7 +5,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "tests/integration/answers.h"
@@ -328,6 +330,9 @@ TEST_F(CliAccounts, ImportIsAllOrNothing) {
                           "703,1,PLATINUM,1.00,true,\n",    //
                           "703,1,GOLD,-1.00,true,\n",       //
                           "703,1,GOLD,1.001,true,\n",       //
+                          "703,1,GOLD,1.000,true,\n",       // one, or a thousand
+                          "703,1,GOLD,+1.00,true,\n",       //
+                          "703,1,GOLD,1.2E+11,true,\n",     //
                           "703,1,GOLD,1e14,true,\n",        //
                           "703,1,GOLD,,true,\n",            //
                           "703,1,GOLD,1.00,perhaps,\n",     //
@@ -436,6 +441,7 @@ class CliServe : public ::testing::Test {
   static void TearDownTestSuite() { bank_.reset(); }
   static const Settings& settings() { return bank_->settings(); }
   static Settings settings(const Settings& changes) { return bank_->settings_with(changes); }
+  static int64_t open_account() { return bank_->open_account(); }
   static Settings without(const std::string& name) {
     Settings fewer = settings();
     fewer.erase(name);
@@ -475,6 +481,108 @@ TEST_F(CliServe, RefusesToStartWithNonsense) {
                                     {"LOG_LEVEL", "LOUD"},
                                     {"TRUSTED_PROXIES", "everybody"}})
     expect_refusal(run_service({"serve"}, settings({{name, value}}), kRefusalTimeout), name);
+}
+
+// Settings that contradict each other, and in what words: `serve` and `check-config` say the same.
+TEST_F(CliServe, RefusesWhatDoesNotGoTogether) {
+  const std::pair<Settings, const char*> cases[] = {
+      {{{"WORKERS", "51"}}, "DATABASE_POOL_MAX (50) is less than WORKERS (51) x (LEDGER_LANES (1) + 1 to read) = 102"},
+      {{{"DATABASE_POOL_MAX", "1"}, {"WORKERS", "1"}}, "DATABASE_POOL_MAX (1) is less than WORKERS (1)"},
+      {{{"DATABASE_POOL_MAX", "12"}, {"WORKERS", "4"}, {"LEDGER_LANES", "8"}}, "= 36 connections"},
+      {{{"DATABASE_POOL_MIN", "6"}, {"DATABASE_POOL_MAX", "5"}},
+       "DATABASE_POOL_MIN (6) is above DATABASE_POOL_MAX (5)"},
+      {{{"MAX_CONNECTIONS", "1"}, {"WORKERS", "2"}}, "MAX_CONNECTIONS (1) is below WORKERS (2)"},
+      {{{"TLS_KEY_FILE", "/no/such/key.pem"}}, "TLS_CERT_FILE is missing"},
+      {{{"JWT_PUBLIC_KEY_FILE", "/a"}, {"JWT_JWKS_FILE", "/b"}}, "JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE are both set"},
+  };
+  for (const auto& [changes, naming] : cases) {
+    expect_refusal(run_service({"serve"}, settings(changes), kRefusalTimeout), naming);
+    const RunResult checked = run_service({"check-config"}, settings(changes), kRefusalTimeout);
+    EXPECT_EQ(checked.status, (ExitStatus{1, 0})) << checked;
+    EXPECT_THAT(checked.out, HasSubstr(naming));
+  }
+}
+
+TEST_F(CliServe, ThePoolBoundsAllConnectionsOfTheProcess) {
+  ServiceProcess service(settings({{"WORKERS", "4"}, {"LEDGER_LANES", "4"}, {"DATABASE_POOL_MAX", "20"}}));
+  const auto connections = [] {
+    return database_of(settings())
+        .value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transactions-service'");
+  };
+  EXPECT_TRUE(wait_until([&] { return connections() == "20"; }, Milliseconds(20'000))) << connections();
+  // Nothing more is opened when there is something to do.
+  ApiClient client(service.port(), customer());
+  for (int i = 0; i < 20; ++i) client.get("/transaction-logs/1");
+  EXPECT_EQ(connections(), "20");
+  EXPECT_EQ(service.terminate(), ExitStatus{});
+}
+
+// The error of a moment is none of the schema.
+TEST_F(CliServe, ASchemaThatCannotBeReadYetIsWaitedFor) {
+  Bank bank("locked");
+  auto lock = std::async(std::launch::async, [&] {
+    bank.database().query("BEGIN; LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(8); COMMIT");
+  });
+  const auto is_locked = [&] {
+    return bank.database().value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1";
+  };
+  ASSERT_TRUE(wait_until(is_locked, Milliseconds(5'000)));
+  ServiceProcess service(
+      bank.settings_with({{"DATABASE_URL", bank.database().conninfo() + " options='-c statement_timeout=500'"}}));
+  EXPECT_THAT(service.log_text(), HasSubstr("serving 503 until it is there"));
+  EXPECT_EQ(service.terminate(), ExitStatus{});
+  lock.get();
+}
+
+TEST_F(CliServe, RefusesADatabaseThatCannotStoreDescriptions) {
+  for (const std::string encoding : {"LATIN1", "SQL_ASCII"}) {
+    const std::string name = "encoded_" + encoding;
+    database_of(settings())
+        .query("CREATE DATABASE \"" + name + "\" ENCODING '" + encoding +
+               "' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    const Settings encoded = settings_for(Database(name, postgres().socket_directory()));
+    ASSERT_TRUE(run_service({"migrate"}, encoded).ok());
+    expect_refusal(run_service({"serve"}, encoded, kRefusalTimeout), "encoding is " + encoding);
+    const RunResult checked = run_service({"check-config"}, encoded);
+    EXPECT_EQ(checked.status, (ExitStatus{1, 0})) << checked;
+    EXPECT_THAT(checked.out, HasSubstr("encoding is " + encoding));
+  }
+}
+
+// Whatever is opened first gets the lowest number: not a client's connection that of standard error.
+TEST_F(CliServe, ClosedStandardDescriptorsAreNobodyElses) {
+  const int64_t account = open_account();
+  const TempDirectory directory;
+  SpawnOptions spawn;
+  spawn.argv = {"/bin/sh", "-c", R"(exec "$0" serve 0<&- 1>&- 2>&-)", service_binary()};
+  spawn.directory = directory.path();
+  // So that the first clients come right behind the descriptors that every service has.
+  for (const auto& [name, value] : settings({{"LOG_DIR", directory.path()}, {"WORKERS", "1"}, {"ACCESS_LOG", "all"}}))
+    spawn.env.push_back(std::string(name).append("=").append(value));
+  ChildProcess service(spawn);
+  const auto port = [&directory]() -> uint16_t {
+    std::ifstream log(directory.path() + "/app.json.log");
+    for (std::string line; std::getline(log, line);) {
+      if (!Json::valid(line)) continue;  // not all of it yet
+      const Json entry = Json::parse(line);
+      if (entry.has("port")) return static_cast<uint16_t>(entry["port"].integer());
+    }
+    return 0;
+  };
+  ASSERT_TRUE(wait_until([&] { return port() != 0; }, Milliseconds(20'000)));
+  std::vector<RawClient> silent;
+  for (int i = 0; i < 8; ++i) silent.emplace_back(port());
+  ApiClient client(port(), customer());
+  EXPECT_TRUE(wait_until([&] { return client.get("/readyz").status == 200; }, Milliseconds(20'000)));
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"))));
+  for (RawClient& other : silent) EXPECT_EQ(other.receive_raw(Milliseconds(100)), "");
+  for (const char* descriptor : {"0", "1", "2"}) {
+    std::error_code error;
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(service.pid()) + "/fd/" + descriptor, error),
+              "/dev/null");
+  }
+  service.send_signal(SIGTERM);
+  EXPECT_EQ(service.wait_for(Milliseconds(35'000)), ExitStatus{});
 }
 
 TEST_F(CliServe, RefusesAPortInUse) {

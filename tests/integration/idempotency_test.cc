@@ -146,6 +146,63 @@ TEST_F(Idempotency, HoldsAcrossReplicasAndRestarts) {
   EXPECT_EQ(logged(account), 1);
 }
 
+// "Used for another request" would read as "not done".
+TEST_F(Idempotency, HoldsWhateverSecretHasChangedSince) {
+  constexpr const char* kNewKey = "another-key-for-tokens-0123456789abcdef";
+  constexpr const char* kPinKey = "a-key-of-its-own-for-pins-0123456789abcdef";
+  const int64_t account = bank().open_account();
+  const int64_t guarded = bank().open_account({.pin = "1234"});
+  const std::string deposit = deposit_body(account, "7.00");
+  const std::string withdrawal = deposit_body(guarded, "7.00", R"(,"pin":"1234")");
+  const HttpResponse deposited = as(customer()).post(kDeposits, deposit, key("rotated"));
+  const HttpResponse withdrawn = as(customer()).post(kWithdrawals, withdrawal, key("rotated"));
+  ASSERT_TRUE(is_json(deposited));
+  ASSERT_TRUE(is_json(withdrawn));
+  struct Change {
+    Settings settings;
+    std::string token;
+  };
+  const Change changes[] = {
+      {{{"JWT_SECRET_KEY", kNewKey}}, make_token(1, "CUSTOMER", 3600, kNewKey)},
+      {{{"PIN_SECRET_KEY", kPinKey}}, customer()},
+      {{{"JWT_SECRET_KEY", kNewKey}, {"PIN_SECRET_KEY", kPinKey}}, make_token(1, "CUSTOMER", 3600, kNewKey)},
+      {{}, customer()},
+  };
+  for (const Change& change : changes) {
+    ServiceProcess changed(bank().settings_with(change.settings));
+    ApiClient client(changed.port(), change.token);
+    const HttpResponse deposited_again = client.post(kDeposits, deposit, key("rotated"));
+    EXPECT_TRUE(is_json(deposited_again));
+    EXPECT_TRUE(is_replay(deposited_again));
+    EXPECT_EQ(deposited_again.body, deposited.body);
+    const HttpResponse withdrawn_again = client.post(kWithdrawals, withdrawal, key("rotated"));
+    EXPECT_TRUE(is_json(withdrawn_again));
+    EXPECT_TRUE(is_replay(withdrawn_again));
+    EXPECT_EQ(withdrawn_again.body, withdrawn.body);
+    EXPECT_TRUE(is_problem(client.post(kDeposits, deposit_body(account, "7.01"), key("rotated")), 422,
+                           "IDEMPOTENCY_KEY_REUSED"));
+    EXPECT_TRUE(is_problem(client.post(kWithdrawals, deposit_body(guarded, "7.01", R"(,"pin":"1234")"), key("rotated")),
+                           422, "IDEMPOTENCY_KEY_REUSED"));
+    EXPECT_EQ(changed.terminate(), ExitStatus{});
+  }
+  EXPECT_EQ(bank().balance(account), "1007.00");
+  EXPECT_EQ(bank().balance(guarded), "993.00");
+}
+
+// The release before writes no digest, and knows nothing of the column.
+TEST_F(Idempotency, RowsOfTheReleaseBeforeAreKnownByTheirFingerprint) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  const HttpResponse first = client.post(kDeposits, deposit_body(account, "7.00"), key("before"));
+  ASSERT_TRUE(is_json(first));
+  bank().database().query("UPDATE idempotency_keys SET request_digest = NULL WHERE key = 'before'");
+  const HttpResponse again = client.post(kDeposits, deposit_body(account, "7.00"), key("before"));
+  EXPECT_TRUE(is_replay(again));
+  EXPECT_EQ(again.body, first.body);
+  EXPECT_TRUE(
+      is_problem(client.post(kDeposits, deposit_body(account, "7.01"), key("before")), 422, "IDEMPOTENCY_KEY_REUSED"));
+}
+
 TEST_F(Idempotency, ManyAtOnceAreCarriedOutOnce) {
   const int64_t account = bank().open_account();
   ServiceProcess second(bank().settings());

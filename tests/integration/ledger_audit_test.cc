@@ -128,6 +128,31 @@ TEST_F(LedgerAuditTest, FindsEveryKindOfDifference) {
   EXPECT_TRUE(bank().ledger_verifies());
 }
 
+// NaN is equal to itself: where everything is NaN, everything agrees.
+TEST_F(LedgerAuditTest, FindsWhatIsNotANumber) {
+  for (const char* check :
+       {"accounts DROP CONSTRAINT accounts_balance_check", "accounts DROP CONSTRAINT accounts_opening_balance_check",
+        "accounts DROP CONSTRAINT accounts_usage_amount_check",
+        "transaction_logs DROP CONSTRAINT transaction_logs_amount_check",
+        "transaction_logs DROP CONSTRAINT transaction_logs_balance_after_check"})
+    tamper(std::string("ALTER TABLE ") + check);
+  const auto accounts = bank().open_accounts({{}, {}, {}});
+  ASSERT_EQ(as(customer()).post(kDeposits, deposit_body(accounts[2], "10.00")).status, 200);
+  const std::string where[] = {" WHERE account_number = " + std::to_string(accounts[0]),
+                               " WHERE account_number = " + std::to_string(accounts[1]),
+                               " WHERE account_number = " + std::to_string(accounts[2])};
+  expect_found({
+      {"UPDATE accounts SET balance = 'NaN', opening_balance = 'NaN'" + where[0],
+       "UPDATE accounts SET balance = 1000, opening_balance = 1000" + where[0], accounts[0],
+       "balance NaN, opening balance NaN, usage 0.00: not a number"},
+      {"UPDATE accounts SET usage_amount = 'NaN'" + where[1], "UPDATE accounts SET usage_amount = 0" + where[1],
+       accounts[1], "usage NaN: not a number"},
+      {"UPDATE transaction_logs SET amount = 'NaN', balance_after = 'NaN'" + where[2],
+       "UPDATE transaction_logs SET amount = 10, balance_after = 1010" + where[2], accounts[2],
+       "seq 1 has an amount or a balance that is not a number"},
+  });
+}
+
 // A log longer than what is read of an account each time: its old rows have their turn as well, a piece a round.
 TEST_F(LedgerAuditTest, FindsADifferenceFarBackInALongLog) {
   const int64_t account = bank().open_account({.balance = "0.00"});

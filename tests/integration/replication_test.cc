@@ -46,6 +46,8 @@ TEST(Replication, AWaitCutShortIsAnUnknownOutcomeAndNeverASuccess) {
     std::this_thread::sleep_for(Milliseconds(10));
   database.query("SELECT pg_cancel_backend(pid) " + waiting);
   EXPECT_TRUE(is_problem(pending.get(), 504, "OUTCOME_UNKNOWN"));
+  // A repeat is as good as what it repeats, and no better.
+  EXPECT_TRUE(is_problem(client.post(kDeposits, deposit_body(account, "2.00"), key), 504, "OUTCOME_UNKNOWN"));
 
   database.query("ALTER SYSTEM RESET synchronous_standby_names");
   database.query("SELECT pg_reload_conf()");
@@ -55,6 +57,27 @@ TEST(Replication, AWaitCutShortIsAnUnknownOutcomeAndNeverASuccess) {
   EXPECT_EQ(again.header("Idempotency-Replayed"), "true");
   EXPECT_EQ(bank.balance(account), "1003.00");
   EXPECT_TRUE(bank.ledger_verifies());
+}
+
+// What a trigger of the site's has to say is no word on the commit, whenever it says it.
+TEST(Replication, AWarningOfATriggerIsNoDoubt) {
+  Bank bank("warnings");
+  const int64_t account = bank.open_account();
+  ApiClient client(bank.service().port(), customer());
+  const Database& database = bank.database();
+  database.query(
+      "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS "
+      "$$ BEGIN RAISE WARNING 'written by %', TG_NAME; RETURN NEW; END $$");
+  database.query("CREATE TRIGGER at_once AFTER INSERT ON transaction_logs FOR EACH ROW EXECUTE FUNCTION warn()");
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"))));
+  database.query("DROP TRIGGER at_once ON transaction_logs");
+  database.query(
+      "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON transaction_logs DEFERRABLE INITIALLY DEFERRED "
+      "FOR EACH ROW EXECUTE FUNCTION warn()");
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "2.00"))));
+  EXPECT_EQ(bank.balance(account), "1003.00");
+  EXPECT_THAT(postgres().log(), ::testing::AllOf(::testing::HasSubstr("WARNING:  written by at_once"),
+                                                 ::testing::HasSubstr("WARNING:  written by at_commit")));
 }
 
 }  // namespace

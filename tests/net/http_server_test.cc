@@ -40,6 +40,32 @@ TEST(HttpServer, AnswersAndKeepsTheConnection) {
   }
 }
 
+// What is left of a request where it came in is soon another's: the connection's buffers go round.
+TEST(HttpServer, AHeldRequestIsItsOwn) {
+  ServerThread server({}, {.buffer_count = 2});
+  std::vector<RawClient> clients;
+  std::vector<std::string> bodies;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back(server.port());
+    bodies.emplace_back(100, static_cast<char>('a' + i));
+    const std::string path = "/keep/" + std::to_string(i) + "?n=" + std::to_string(i);
+    ASSERT_TRUE(clients.back().send(format_request("POST", path, {{"X-Number", std::to_string(i)}}, bodies.back())));
+    ASSERT_TRUE(server.eventually([&] { return server.service().held() == static_cast<size_t>(i) + 1; }));
+  }
+  RawClient other(server.port());
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(other.exchange(format_request("POST", "/now", {}, std::string(1000, 'x'))).status, 200);
+  }
+  server.do_on_loop([&] { server.service().release_held(); });
+  for (size_t i = 0; i < clients.size(); ++i) {
+    const std::string answer = clients[i].read_response().body;
+    const std::string number = std::to_string(i);
+    EXPECT_TRUE(answer.starts_with("/keep/" + number + "?n=" + number)) << answer;
+    EXPECT_NE(answer.find(" X-Number:" + number), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with(" " + bodies[i])) << answer;
+  }
+}
+
 // Later requests finish first; answers keep the order of the requests.
 TEST(HttpServer, PipelinedSafeRequestsRunTogetherAndAnswerInOrder) {
   ServerThread server;

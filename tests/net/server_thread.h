@@ -20,7 +20,8 @@
 namespace txn::test {
 
 // Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released,
-// /bulky as well, and says that its answer may be big.
+// /bulky as well, and says that its answer may be big; what is below /keep/ holds its request, and answers with all of
+// it when released.
 class TestService final : public HttpService {
  public:
   explicit TestService(Loop& loop) : loop_(loop) {}
@@ -36,6 +37,9 @@ class TestService final : public HttpService {
     } else if (path == "/hold" || path == "/bulky") {
       if (path == "/bulky") exchange.set_bulky();
       held_.push_back(&exchange);
+    } else if (path.starts_with("/keep/")) {
+      exchange.hold_request();
+      held_.push_back(&exchange);
     } else {
       answer(exchange, path + " " + std::string(exchange.request().body));
     }
@@ -44,7 +48,10 @@ class TestService final : public HttpService {
     exchange.respond({.status = status, .content_type = "text/plain", .body = detail});
   }
   void release_held() {
-    for (Exchange* exchange : std::exchange(held_, {})) answer(*exchange, "held");
+    for (Exchange* exchange : std::exchange(held_, {})) {
+      const HttpRequest* request = exchange->has_client() ? &exchange->request() : nullptr;
+      answer(*exchange, request != nullptr && request->path.starts_with("/keep/") ? described(*request) : "held");
+    }
   }
   size_t held() const { return held_.size(); }
   Scope& tasks() { return tasks_; }
@@ -54,6 +61,12 @@ class TestService final : public HttpService {
  private:
   static void answer(Exchange& exchange, const std::string& body) {
     exchange.respond({.content_type = "text/plain", .body = body});
+  }
+  static std::string described(const HttpRequest& request) {
+    std::string text = std::string(request.path) + "?" + std::string(request.query);
+    for (size_t i = 0; i < request.header_count(); ++i)
+      text += " " + std::string(request.header(i).name) + ":" + std::string(request.header(i).value);
+    return text + " " + std::string(request.body);
   }
   Task<void> answer_later(Exchange& exchange, int64_t after_ms, std::string body) {
     co_await loop_.sleep_for(after_ms * kNanosPerMilli);

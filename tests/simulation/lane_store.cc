@@ -4,6 +4,8 @@
 #include <charconv>
 #include <utility>
 
+#include "db/commit_verdict.h"
+
 namespace txn::simulation {
 namespace {
 
@@ -27,7 +29,7 @@ bool SimulatedLaneStore::is_replica_frozen(int64_t& for_ns) const {
   return for_ns > 0;
 }
 
-Task<Result<void>> SimulatedLaneStore::open() {
+Task<Result<void>> SimulatedLaneStore::open(int64_t& id_block) {
   co_await close();
   Random& random = world_.random;
   const bool fails = random.chance(database_.plan().connect_fails);
@@ -41,14 +43,44 @@ Task<Result<void>> SimulatedLaneStore::open() {
     if (fails) world_.inject(Injected::kConnectFailed);
     co_return fail(ErrorKind::kUnavailable, "no");
   }
+  // What the connector does: who has met somebody else's session is given none until a question shows that they hold
+  // again, and who has seen a newer primary is not given an older one.
+  ReplicaLink& link = database_.link(replica_);
+  if (link.has_met_foreigners && database_.is_pooled()) co_return fail(ErrorKind::kUnavailable, "transaction pooling");
+  link.has_met_foreigners = false;
   ++connection_;
   backend_ = database_.connect(*this);
   backend_id_ = database_.backend(backend_).id;
+  timeline_ = database_.timeline_of(backend_);
   is_open_ = true;
+  if (timeline_ < link.newest_timeline && database_.broken() != Break::kAcceptsOlderTimeline) {
+    world_.inject(Injected::kOlderRefused);
+    co_await close();
+    co_return fail(ErrorKind::kUnavailable, "an older primary");
+  }
+  link.newest_timeline = std::max(link.newest_timeline, timeline_);
+
+  begin(Step::kReserve);
+  const StoreStatus status = co_await Answer{*this};
+  if (status != StoreStatus::kOk) {
+    co_await close();
+    co_return fail(ErrorKind::kUnavailable, "no ids");
+  }
+  id_block = database_.backend(backend_).reply.locked.id_block;
   co_return Result<void>();
 }
 
+bool SimulatedLaneStore::is_superseded() const {
+  return timeline_ < database_.link(replica_).newest_timeline && database_.broken() != Break::kAcceptsOlderTimeline;
+}
+
+void SimulatedLaneStore::report_foreign_session() {
+  world_.inject(Injected::kForeignNoticed);
+  database_.link(replica_).has_met_foreigners = true;
+}
+
 Task<void> SimulatedLaneStore::close() {
+  world_.pin_events.clear();  // of a batch that a lane has decided and then given up with its connection
   is_open_ = false;
   if (backend_ >= 0) database_.disconnect(std::exchange(backend_, -1), world_.random.between(1, 20) * 100 * kMicro);
   co_return;
@@ -60,8 +92,11 @@ void SimulatedLaneStore::Answer::await_suspend(std::coroutine_handle<> handle) c
 }
 
 StoreStatus SimulatedLaneStore::Answer::await_resume() const {
-  // An answer that came together with the connection's end is not heard.
-  if (!store.is_open_) return StoreStatus::kLost;
+  // An answer that came together with the connection's end is not heard, but for COMMIT's own.
+  const Backend& backend = store.database_.backend(store.backend_);
+  const bool is_commit = backend.request.step == Step::kWrite && backend.reply.exchange == ExchangeStatus::kLost &&
+                         backend.exchange == store.exchange_ && backend.reply.has_commit_tag;
+  if (!store.is_open_ && !is_commit) return StoreStatus::kLost;
   if (store.status_ == StoreStatus::kUnconfirmed)
     store.database_.hear_unconfirmed(store.database_.backend(store.backend_).request);
   return store.status_;
@@ -69,6 +104,7 @@ StoreStatus SimulatedLaneStore::Answer::await_resume() const {
 
 Request& SimulatedLaneStore::begin(Step step) {
   CHECK(waiting_ == nullptr, "one request at a time");
+  if (!database_.backend(backend_).in_transaction) database_.swap_session(*this);
   Backend& backend = database_.backend(backend_);
   backend.exchange = ++exchange_;
   Request& request = backend.request;
@@ -90,9 +126,19 @@ void SimulatedLaneStore::receive(uint64_t exchange) {
     world_.events.after<&SimulatedLaneStore::receive>(frozen_ns, *this, exchange);
     return;
   }
-  const Reply& reply = database_.backend(backend_).reply;
+  const Backend& backend = database_.backend(backend_);
+  const Reply& reply = backend.reply;
   status_ = reply.status;
   sqlstate_ = reply.sqlstate;
+  if (backend.request.step == Step::kWrite) {
+    const bool is_unconfirmed = reply.status == StoreStatus::kUnconfirmed;
+    const bool hears_tag = reply.has_commit_tag && database_.broken() != Break::kCommitErrorRefuses;
+    if (reply.exchange != ExchangeStatus::kOk || hears_tag)
+      status_ = commit_verdict(reply.exchange, hears_tag ? "COMMIT" : "", is_unconfirmed);
+    if (reply.exchange == ExchangeStatus::kFailed && hears_tag) sqlstate_ = "57014";
+    // The connection has gone together with the answer, and its lane finds that out with the next request.
+    if (reply.exchange == ExchangeStatus::kLost) is_open_ = false;
+  }
   world_.loop.resume_soon(std::exchange(waiting_, nullptr));
 }
 
@@ -120,7 +166,7 @@ Task<StoreStatus> SimulatedLaneStore::claim(std::span<IdempotentRequest* const> 
   for (const IdempotentRequest* key : keys) request.keys.push_back(key_index(*key));
   const StoreStatus status = co_await Answer{*this};
   if (status == StoreStatus::kOk) out = database_.backend(backend_).reply.claims;
-  co_return status;
+  co_return in_own_session(status);
 }
 
 Task<StoreStatus> SimulatedLaneStore::lock(const LockRequest& wanted, Locked& out) {
@@ -129,17 +175,19 @@ Task<StoreStatus> SimulatedLaneStore::lock(const LockRequest& wanted, Locked& ou
   request.account_numbers.assign(wanted.account_numbers.begin(), wanted.account_numbers.end());
   request.wants_ids = wanted.wants_ids;
   request.wants_limits = wanted.wants_limits;
+  request.wait = wanted.wait;
   if (!std::ranges::is_sorted(request.account_numbers, std::less_equal<>()))
     world_.violate("a lane asks for locks out of order");
   const StoreStatus status = co_await Answer{*this};
   if (status == StoreStatus::kOk) {
     Locked& locked = database_.backend(backend_).reply.locked;
     out.accounts.swap(locked.accounts);
+    out.held_up = locked.held_up;
     out.now_us = locked.now_us;
     if (wanted.wants_ids) out.id_block = locked.id_block;
     if (wanted.wants_limits) out.limits = locked.limits;
   }
-  co_return status;
+  co_return in_own_session(status);
 }
 
 Task<StoreStatus> SimulatedLaneStore::write(const WriteRequest& written) {
@@ -194,6 +242,27 @@ Task<StoreStatus> SimulatedLaneStore::rollback() {
   co_return status;
 }
 
+Task<StoreStatus> SimulatedLaneStore::confirm() {
+  world_.pin_events.clear();
+  if (!is_open_) co_return StoreStatus::kLost;
+  begin(Step::kConfirm);
+  const StoreStatus status = co_await Answer{*this};
+  co_return status;
+}
+
+Task<StoreStatus> SimulatedLaneStore::probe() {
+  if (!is_open_) co_return StoreStatus::kLost;
+  begin(Step::kProbe);
+  const StoreStatus status = co_await Answer{*this};
+  co_return in_own_session(status);
+}
+
+StoreStatus SimulatedLaneStore::in_own_session(StoreStatus status) {
+  if (status != StoreStatus::kOk || database_.broken() == Break::kAcceptsForeigners) return status;
+  const BackendId now = database_.backend(backend_).id;
+  return now.pid == backend_id_.pid && now.start_us == backend_id_.start_us ? status : StoreStatus::kForeign;
+}
+
 Task<StoreStatus> SimulatedLaneStore::end_backend(BackendId backend, bool& gone) {
   gone = false;
   if (!is_open_) co_return StoreStatus::kLost;
@@ -207,9 +276,17 @@ Task<StoreStatus> SimulatedLaneStore::find(const Marker& marker, bool& found) {
   found = false;
   if (!is_open_) co_return StoreStatus::kLost;
   Request& request = begin(Step::kFind);
-  request.marker_row_id = marker.log_row_id;
+  request.marker_row = {};
   request.marker_key = -1;
-  if (marker.log_row_id == 0) {
+  request.marker_us = marker.now_us;
+  if (marker.log_row != nullptr) {
+    request.marker_row.id = log_row_id(*marker.log_row);
+    request.marker_row.account_number = marker.log_row->account_number;
+    request.marker_row.entry.seq = marker.log_row->seq;
+    request.marker_row.entry.created_us = marker.now_us;
+    request.marker_row.entry.amount = marker.log_row->amount;
+    request.marker_row.entry.balance_after = marker.log_row->balance_after;
+  } else {
     CHECK(marker.idempotent != nullptr, "a batch that was written has a marker");
     request.marker_key = key_index(*marker.idempotent);
     request.marker_body = marker.idempotent->answer.body;

@@ -4,6 +4,7 @@
 #include <coroutine>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/simulation/database.h"
@@ -14,14 +15,18 @@ class SimulatedLaneStore final : public LaneStore {
  public:
   SimulatedLaneStore(World& world, Database& database, int replica, std::function<void()> on_lost);
 
-  Task<Result<void>> open() override;
+  Task<Result<void>> open(int64_t& id_block) override;
   Task<void> close() override;
   bool is_open() const override { return is_open_; }
   BackendId backend() const override { return backend_id_; }
+  bool is_superseded() const override;
+  void report_foreign_session() override;
   Task<StoreStatus> claim(std::span<IdempotentRequest* const> keys, std::vector<Claim>& out) override;
   Task<StoreStatus> lock(const LockRequest& request, Locked& out) override;
   Task<StoreStatus> write(const WriteRequest& request) override;
   Task<StoreStatus> rollback() override;
+  Task<StoreStatus> confirm() override;
+  Task<StoreStatus> probe() override;
   Task<StoreStatus> end_backend(BackendId backend, bool& gone) override;
   Task<StoreStatus> find(const Marker& marker, bool& found) override;
   const std::string& error_sqlstate() const override { return sqlstate_; }
@@ -29,6 +34,8 @@ class SimulatedLaneStore final : public LaneStore {
 
   // For the database. Both are late when the replica is stopped.
   int replica() const { return replica_; }
+  int backend_index() const { return backend_; }
+  void swap_backend(SimulatedLaneStore& other) { std::swap(backend_, other.backend_); }
   bool is_waiting() const { return waiting_ != nullptr; }
   uint64_t exchange() const { return exchange_; }
   uint64_t connection() const { return connection_; }
@@ -45,6 +52,8 @@ class SimulatedLaneStore final : public LaneStore {
     StoreStatus await_resume() const;
   };
   Request& begin(Step step);
+  // What came of `step`, given that its session has to be the one that was opened.
+  StoreStatus in_own_session(StoreStatus status);
   bool is_replica_frozen(int64_t& for_ns) const;
 
   World& world_;
@@ -54,6 +63,7 @@ class SimulatedLaneStore final : public LaneStore {
   bool is_open_ = false;
   int backend_ = -1;
   BackendId backend_id_;
+  uint32_t timeline_ = 0;
   uint64_t connection_ = 0;
   uint64_t exchange_ = 0;
   StoreStatus status_ = StoreStatus::kOk;

@@ -23,10 +23,11 @@ constexpr int64_t kScheduleMostNs = 900 * kSecond;
 constexpr int64_t kMicrosPerDay = int64_t{24} * 3600 * 1'000'000;
 
 std::string_view name_of(OutcomeCode code) {
-  constexpr std::array<std::string_view, 16> kNames{
-      "success",    "account not found",  "forbidden",        "account not active", "same account",   "invalid pin",
-      "pin locked", "insufficient funds", "balance overflow", "transfer limit",     "transfer count", "replayed",
-      "conflict",   "key reused",         "unavailable",      "outcome unknown"};
+  constexpr std::array<std::string_view, kOutcomeCodes> kNames{
+      "success",        "account not found",  "forbidden",          "account not active", "same account",
+      "invalid pin",    "pin locked",         "insufficient funds", "balance overflow",   "transfer limit",
+      "transfer count", "account unreadable", "replayed",           "conflict",           "key reused",
+      "key unreadable", "unavailable",        "outcome unknown"};
   return kNames[static_cast<size_t>(code)];
 }
 
@@ -62,6 +63,7 @@ class Books final : public BatchRules {
     PinEvent::Kind kind = PinEvent::Kind::kRight;
     switch (code) {
       case OutcomeCode::kAccountNotFound:
+      case OutcomeCode::kAccountUnreadable:
       case OutcomeCode::kForbidden:
       case OutcomeCode::kAccountNotActive:
       case OutcomeCode::kSameAccountTransfer:
@@ -102,7 +104,9 @@ struct Attempt {
   int64_t answered_ns = 0;
 };
 
-bool is_decided(OutcomeCode code) { return code < OutcomeCode::kReplayed; }
+bool is_decided(OutcomeCode code) {
+  return code < OutcomeCode::kReplayed && code != OutcomeCode::kAccountUnreadable;  // which is a fault, and not kept
+}
 // To be asked again, under the same key.
 bool is_open(OutcomeCode code) {
   return code == OutcomeCode::kUnavailable || code == OutcomeCode::kIdempotencyConflict ||
@@ -135,7 +139,7 @@ class Schedule {
   void choose_faults();
   void make_accounts();
   Wish make_wish();
-  Task<void> retry_unresolved();
+  Task<void> ask_again();
   Attempt& begin_attempt(const Wish& wish);
   void end_attempt(Attempt& attempt, const Outcome& outcome);
   void check_success(const Attempt& attempt);
@@ -144,6 +148,7 @@ class Schedule {
   void check_unanswered(const Attempt& attempt);
   void check_replay(const Attempt& attempt);
   void check_refusal(const Attempt& attempt);
+  void check_unavailable(const Attempt& attempt);
   bool is_founded(const Attempt& attempt);
   void audit();
   void audit_account(const Row& row);
@@ -171,13 +176,15 @@ class Schedule {
   int leave_share_ = 0;
   int wrong_pin_share_ = 100;
   int64_t hot_account_ = 1;
+  bool has_tight_bounds_ = false;  // small batches, queues that refuse, deadlines that pass
+  bool has_faults_ = false;        // but for locked rows and steps of the clock
   int next_wish_ = 0;
 };
 
 Schedule::Schedule(World& world, Database& database, Break broken)
     : world_(world), database_(database), random_(world.random), books_(world) {
   const auto replicas = static_cast<int>(random_.between(1, 3));
-  database_.reset(broken, replicas);
+  database_.reset(broken, replicas, random_.chance(150));
   choose_faults();
   make_accounts();
   key_share_ = static_cast<int>(random_.below(3)) * 300;
@@ -186,21 +193,27 @@ Schedule::Schedule(World& world, Database& database, Break broken)
   constexpr std::array<int64_t, 4> kPauses{0, 1 * kMilli, 20 * kMilli, 300 * kMilli};
   pause_most_ns_ = kPauses[random_.index(kPauses.size())];
 
+  int lanes = 0;
   for (int replica = 0; replica < replicas; ++replica) {
     LedgerOptions options;
     options.lanes = static_cast<int>(random_.between(1, 3));
-    options.queue_max = random_.chance(200) ? static_cast<size_t>(random_.between(1, 4)) : 4096;
-    options.batch_max = random_.chance(400) ? static_cast<size_t>(random_.between(1, 4)) : 256;
+    lanes += options.lanes;
+    const bool is_tight = random_.chance(400);
+    has_tight_bounds_ = has_tight_bounds_ || is_tight;
+    options.queue_max = is_tight && random_.chance(500) ? static_cast<size_t>(random_.between(1, 4)) : 4096;
+    options.batch_max = is_tight && random_.chance(800) ? static_cast<size_t>(random_.between(1, 4)) : 256;
     if (random_.chance(850)) options.in_doubt_ns = random_.between(50, 1000) * kMilli;
-    if (random_.chance(200)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
-    if (random_.chance(300)) options.turn_wait_ns = random_.between(0, 100) * kMilli;
-    if (random_.chance(200)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
+    if (is_tight && random_.chance(500)) options.queue_delay_max_ns = random_.between(10, 500) * kMilli;
+    if (is_tight && random_.chance(700)) options.turn_wait_ns = random_.between(0, 100) * kMilli;
+    if (is_tight && random_.chance(500)) options.queue_wait_ns = random_.between(100, 1000) * kMilli;
     ledgers_.push_back(std::make_unique<Ledger>(world_.loop, books_, world_.in_flight[static_cast<size_t>(replica)],
                                                 options, [this, replica](std::function<void()> on_lost) {
                                                   return std::make_unique<SimulatedLaneStore>(
                                                       world_, database_, replica, std::move(on_lost));
                                                 }));
   }
+  // Lanes that wait for each other in a chain may come to the same.
+  has_tight_bounds_ = has_tight_bounds_ || lanes > 2;
   const auto clients = static_cast<int>(random_.between(2, 8));
   for (int i = 0; i < clients; ++i) clients_.emplace_back(*this, i % replicas, static_cast<int>(random_.between(2, 8)));
 }
@@ -223,7 +236,15 @@ void Schedule::choose_faults() {
     choose(plan.replica_freezes, 300);
     choose(plan.kills, 900);
     choose(plan.idle_losses, 900);
+    if (random_.chance(200)) plan.commit_errors = static_cast<int>(random_.between(1, 60));
+    if (random_.chance(200)) plan.spoilt = static_cast<int>(random_.between(1, 900));
+    if (random_.chance(150)) plan.row_changes = static_cast<int>(random_.between(1, 900));
+    choose(plan.standby_stalls, 900);
+    choose(plan.promotions, 1000);
+    if (random_.chance(100)) plan.poolers = 1000;
+    has_faults_ = true;
   }
+  if (random_.chance(200)) plan.row_locks = static_cast<int>(random_.between(1, 1000));
   choose(plan.clock_steps, 500);
   database_.set_faults(plan);
 }
@@ -349,9 +370,25 @@ void Schedule::Client::leave(uint64_t attempt) {
   is_waiting_ = false;
 }
 
-// After the last fault: whatever came to nothing, or to nobody knows what, comes to something under its key.
-Task<void> Schedule::retry_unresolved() {
+// After the last fault: whatever came to nothing, or to nobody knows what, comes to something under its key; and every
+// replica moves money again.
+Task<void> Schedule::ask_again() {
   co_await world_.pause(25 * kSecond);
+  for (size_t replica = 0; replica < ledgers_.size(); ++replica) {
+    Wish wish{.number = ++next_wish_, .operation = {.caller_role = Role::kTeller, .account_number = 1}};
+    wish.operation.amount = Money::from_minor(1);
+    for (int tries = 0;; ++tries) {
+      Attempt& attempt = begin_attempt(wish);
+      const Outcome outcome = co_await ledgers_[replica]->submit(attempt.wish.operation);
+      end_attempt(attempt, outcome);
+      if (!is_open(outcome.code)) break;
+      if (tries == 10) {
+        world_.violate(concat("replica ", replica, " moves no money though nothing is wrong any more"));
+        break;
+      }
+      co_await world_.pause(300 * kMilli);
+    }
+  }
   for (const Attempt* open : unresolved_) {
     const Wish wish = open->wish;
     // Connections that died in silence are found out one by one.
@@ -409,7 +446,13 @@ void Schedule::end_attempt(Attempt& attempt, const Outcome& outcome) {
       check_unanswered(attempt);
       break;
     case OutcomeCode::kUnavailable:
+      check_unavailable(attempt);
+      break;
     case OutcomeCode::kOutcomeUnknown:
+      break;
+    case OutcomeCode::kAccountUnreadable:
+      check_refusal(attempt);
+      check_unanswered(attempt);
       break;
     default:
       check_refusal(attempt);
@@ -435,6 +478,8 @@ void Schedule::check_success(const Attempt& attempt) {
       entry->balance_after != outcome.new_balance || entry->created_us != outcome.transacted_at_us ||
       entry->type != operation.type)
     return world_.violate(concat("attempt ", attempt.number, " was told something else than what is committed"));
+  if (!database_.is_confirmed(attempt.number))
+    return world_.violate(concat("attempt ", attempt.number, " was told success, and a failover would lose it"));
   if (database_.is_heard_unconfirmed(attempt.number))
     return world_.violate(concat("attempt ", attempt.number, " was told success though the standbys may not have it"));
   if (entry->is_unconfirmed) ++world_.counts.unconfirmed_found;
@@ -471,6 +516,8 @@ void Schedule::check_replay(const Attempt& attempt) {
   if (!key.is_stored || key.fingerprint != attempt.idempotent.fingerprint ||
       key.answer.body != attempt.idempotent.answer.body || key.answer.status != attempt.idempotent.answer.status)
     return world_.violate(concat("attempt ", attempt.number, ": a repeat that is not what was kept"));
+  if (!database_.is_key_confirmed(attempt.wish.key))
+    return world_.violate(concat("attempt ", attempt.number, ": a repeat of what a failover would lose"));
   if (key.attempt == attempt.number)
     world_.violate(concat("attempt ", attempt.number, " is told that it repeats itself"));
 }
@@ -481,9 +528,22 @@ void Schedule::check_refusal(const Attempt& attempt) {
   const bool may_be_known = std::ranges::any_of(
       attempts_, [](const Attempt& other) { return other.outcome.code == OutcomeCode::kOutcomeUnknown; });
   ++world_.counts.unfounded_refusals;
-  if (!may_be_known)
+  // Or on what a failover has lost since.
+  if (!may_be_known && !database_.has_promoted())
     world_.violate(
         concat("attempt ", attempt.number, " was told \"", name_of(attempt.outcome.code), "\" and there is no reason"));
+}
+
+// Where nothing else goes wrong, a row that an operator has locked costs nobody but who needs it.
+void Schedule::check_unavailable(const Attempt& attempt) {
+  if (has_faults_ || attempt.wish.is_poison || attempt.has_left || has_tight_bounds_) return;
+  bool was_locked = false;
+  for_each_account(attempt.wish.operation, [&](int64_t number) {
+    was_locked = was_locked || (number <= static_cast<int64_t>(database_.rows().size()) &&
+                                database_.rows()[static_cast<size_t>(number - 1)].was_locked);
+  });
+  if (!was_locked)
+    world_.violate(concat("attempt ", attempt.number, " was turned away though nobody had locked its accounts"));
 }
 
 // Whether the books gave that reason at some moment while the client waited. Balances are followed exactly; limits are
@@ -517,7 +577,9 @@ bool Schedule::is_founded(const Attempt& attempt) {
     case OutcomeCode::kForbidden:
       return operation.caller_role != Role::kTeller && row.state.owner_id != operation.caller_id;
     case OutcomeCode::kAccountNotActive:
-      return !row.state.is_active;
+      return !row.state.is_active || row.was_toggled;
+    case OutcomeCode::kAccountUnreadable:
+      return row.was_unreadable;
     case OutcomeCode::kInvalidPin:
       // One that was guessed has been counted.
       return row.state.pin_hash.has_value() && operation.pin != "1234" &&
@@ -650,13 +712,14 @@ bool Schedule::run() {
     if (!turn_until(connected)) world_.violate("a ledger does not connect");
   }
   database_.plan_events(std::max<int64_t>(pause_most_ns_ * 5, 30 * kMilli));
+  const bool asks_again = random_.chance(300);
   for (Client& client : clients_) client_scope_.spawn(client.run());
   const auto answered = [&] { return client_scope_.running() == 0; };
   bool ok = turn_until(answered);
   if (!ok) world_.violate("an operation hangs");
-  if (ok && !unresolved_.empty()) {
+  if (ok && (!unresolved_.empty() || asks_again)) {
     database_.set_faults({});
-    client_scope_.spawn(retry_unresolved());
+    client_scope_.spawn(ask_again());
     ok = turn_until(answered);
     if (!ok) world_.violate("an operation hangs after the last fault");
   }

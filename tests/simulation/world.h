@@ -13,6 +13,7 @@
 #include "core/concat.h"
 #include "core/loop.h"
 #include "db/accounts_in_flight.h"
+#include "db/ledger_rows.h"
 #include "tests/simulation/events.h"
 #include "tests/simulation/random.h"
 
@@ -42,6 +43,19 @@ enum class Injected : uint8_t {
   kSameKeyAgain,
   kWrongPin,
   kPinLocked,
+  kSequenceFellBack,
+  kErrorBehindCommit,
+  kSpoiltSession,
+  kRowLocked,
+  kRowChanged,
+  kRowSpoilt,
+  kStandbyStalled,
+  kPromoted,
+  kOldPrimaryBack,
+  kOlderRefused,
+  kPooled,
+  kSessionSwapped,
+  kForeignNoticed,
   kCount,
 };
 inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCount)> kInjectedNames{
@@ -67,11 +81,26 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Injected::kCou
     "a key used again, for the same or another request",
     "a wrong PIN counted",
     "of these: the third in a row",
+    "a sequence fell back to its last durable value at a crash",
+    "an error, or the connection's end, behind COMMIT's own result",
+    "a session spoilt for all that follows (25006, 26000, 0A000)",
+    "a row locked by an operator",
+    "a row changed by an operator",
+    "of these: to one that cannot be read, or back",
+    "the standby stalled",
+    "the standby promoted, with or without the last commits",
+    "the old primary came back as it was",
+    "of these: a connection to it refused",
+    "a transaction pooler between lanes and database",
+    "of these: a transaction in another lane's session",
+    "of these: noticed by the lane",
 };
+
+inline constexpr size_t kOutcomeCodes = static_cast<size_t>(OutcomeCode::kOutcomeUnknown) + 1;
 
 struct Counts {
   std::array<uint64_t, static_cast<size_t>(Injected::kCount)> injected{};
-  std::array<uint64_t, 16> answers{};  // by OutcomeCode
+  std::array<uint64_t, kOutcomeCodes> answers{};  // by OutcomeCode
   uint64_t schedules = 0;
   uint64_t batches = 0;
   uint64_t commits = 0;

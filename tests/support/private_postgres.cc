@@ -51,6 +51,12 @@ std::string find_binaries() {
   fatal("no PostgreSQL server found: install postgresql-15 or set TXN_POSTGRES_BIN");
 }
 
+// The environment of the server's programs. A server that came with libraries of its own (cmake/fetch-postgres.sh)
+// finds them beside its programs; nobody else gets to see them, our own libpq least of all.
+std::vector<std::string> server_environment(const std::string& binaries) {
+  return {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "LD_LIBRARY_PATH=" + binaries + "/../lib"};
+}
+
 std::optional<UnixUser> user_to_run_as() {
   if (::geteuid() != 0) return std::nullopt;
   const passwd* entry = ::getpwnam("postgres");
@@ -114,6 +120,35 @@ uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
+// What belongs to the running server rather than to the data: left out of base backups.
+bool is_left_out(const std::filesystem::path& relative) {
+  static constexpr std::string_view kFolders[] = {"pg_wal",    "pg_replslot",  "pg_dynshmem", "pg_notify",
+                                                  "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"};
+  static constexpr std::string_view kFiles[] = {"postmaster.pid",  "postmaster.opts",  "standby.signal", "backup_label",
+                                                "backup_manifest", "pg_internal.init", "ballast"};
+  const std::string first = relative.begin()->string();
+  const std::string name = relative.filename().string();
+  return (relative.has_parent_path() && std::ranges::find(kFolders, first) != std::end(kFolders)) ||
+         std::ranges::find(kFiles, name) != std::end(kFiles) || name.starts_with("pgsql_tmp");
+}
+
+// The data directory of a running server; files may go while they are copied, and what is torn its WAL mends.
+void copy_changing_directory(const std::string& from, const std::string& to) {
+  namespace fs = std::filesystem;
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    const fs::path relative = entry.path().lexically_relative(from);
+    if (is_left_out(relative)) continue;
+    std::error_code error;
+    if (entry.is_directory(error)) {
+      fs::create_directory(fs::path(to) / relative, entry.path(), error);  // with the same mode
+    } else {
+      fs::copy_file(entry.path(), fs::path(to) / relative, error);
+    }
+    if (error && error != std::errc::no_such_file_or_directory)
+      fatal("base backup, " + relative.string() + ": " + error.message());
+  }
+}
+
 std::string quoted(const std::string& value) {
   std::string text = "'";
   for (const char c : value) {
@@ -130,27 +165,37 @@ std::string Database::conninfo() const {
          " dbname=" + quoted(name_);
 }
 
-Rows Database::query(const std::string& sql) const {
-  const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(
-      PQconnectdb((conninfo() + " connect_timeout=10 application_name=txn_test").c_str()), &PQfinish);
-  if (PQstatus(connection.get()) != CONNECTION_OK) throw std::runtime_error(PQerrorMessage(connection.get()));
-  PQsetNoticeProcessor(connection.get(), [](void*, const char*) {}, nullptr);
-  const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection.get(), sql.c_str()), &PQclear);
+Rows Database::query(const std::string& sql) const { return DatabaseSession(*this).query(sql); }
+
+std::string Database::value(const std::string& sql) const {
+  const Rows rows = query(sql);
+  if (rows.size() != 1 || rows.front().size() != 1) throw std::runtime_error("not one value: " + sql);
+  return rows.front().front();
+}
+
+DatabaseSession::DatabaseSession(const Database& database)
+    : connection_(PQconnectdb((database.conninfo() + " connect_timeout=10 application_name=txn_test").c_str())) {
+  if (PQstatus(connection_) != CONNECTION_OK) {
+    const std::string why = PQerrorMessage(connection_);
+    PQfinish(connection_);
+    throw std::runtime_error(why);
+  }
+  PQsetNoticeProcessor(connection_, [](void*, const char*) {}, nullptr);
+}
+
+DatabaseSession::~DatabaseSession() { PQfinish(connection_); }
+
+Rows DatabaseSession::query(const std::string& sql) {
+  const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection_, sql.c_str()), &PQclear);
   const ExecStatusType status = PQresultStatus(result.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-    throw std::runtime_error(PQerrorMessage(connection.get()) + ("in: " + sql));
+    throw std::runtime_error(PQerrorMessage(connection_) + ("in: " + sql));
   Rows rows(static_cast<size_t>(PQntuples(result.get())));
   for (int row = 0; row < PQntuples(result.get()); ++row) {
     for (int column = 0; column < PQnfields(result.get()); ++column)
       rows[static_cast<size_t>(row)].emplace_back(PQgetvalue(result.get(), row, column));
   }
   return rows;
-}
-
-std::string Database::value(const std::string& sql) const {
-  const Rows rows = query(sql);
-  if (rows.size() != 1 || rows.front().size() != 1) throw std::runtime_error("not one value: " + sql);
-  return rows.front().front();
 }
 
 PrivatePostgres::PrivatePostgres(Options options)
@@ -169,6 +214,14 @@ PrivatePostgres::PrivatePostgres(Options options)
       fatal(std::string("chown: ") + std::strerror(errno));
   }
 
+  if (options_.primary != nullptr) {
+    follow(*options_.primary, options_.primary_port);
+  } else {
+    make_cluster();
+  }
+}
+
+void PrivatePostgres::make_cluster() {
   SpawnOptions initdb;
   initdb.argv = {binaries_ + "/initdb",
                  "--pgdata=" + directory_ + "/data",
@@ -178,7 +231,7 @@ PrivatePostgres::PrivatePostgres(Options options)
                  "--locale=C.UTF-8",
                  "--no-sync",
                  "--no-instructions"};
-  initdb.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  initdb.env = server_environment(binaries_);
   initdb.directory = directory_;
   initdb.user = user_;
   const RunResult result = run_program(initdb, kInitdbTimeout);
@@ -189,7 +242,8 @@ PrivatePostgres::PrivatePostgres(Options options)
       << options_.settings;
   // Members of this role have to give their password; the superuser never does, so the tests themselves always get in.
   std::ofstream(directory_ + "/data/pg_hba.conf")
-      << "local all " << kSuperuser << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n"
+      << "local all,replication " << kSuperuser
+      << " trust\nlocal all +with_password scram-sha-256\nlocal all all trust\n"
       << "hostssl all all 127.0.0.1/32 scram-sha-256\n";
   if (options_.listen == Listen::kTlsToo) prepare_tls();
   start();
@@ -238,7 +292,7 @@ void PrivatePostgres::start() {
   if (!log) fatal(std::string("server.log: ") + std::strerror(errno));
   SpawnOptions options;
   options.argv = {binaries_ + "/postgres", "-D", directory_ + "/data"};
-  options.env = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"};
+  options.env = server_environment(binaries_);
   options.env.insert(options.env.end(), options_.env.begin(), options_.env.end());
   options.directory = directory_;
   options.user = user_;
@@ -292,6 +346,35 @@ void PrivatePostgres::freeze() {
 void PrivatePostgres::thaw() {
   for (const pid_t pid : children()) ::kill(pid, SIGCONT);
   postmaster_->send_signal(SIGCONT);
+}
+
+// As pg_basebackup does, which the servers of cmake/fetch-postgres.sh come without.
+void PrivatePostgres::follow(PrivatePostgres& primary, uint16_t port) {
+  namespace fs = std::filesystem;
+  ::mkdir(data_directory().c_str(), 0700);
+  // Not itself, which a disk may be mounted over.
+  for (const auto& entry : fs::directory_iterator(data_directory())) fs::remove_all(entry.path());
+  DatabaseSession session(primary.admin());
+  session.query("SELECT pg_backup_start('standby', true)");
+  copy_changing_directory(primary.data_directory(), data_directory());
+  const std::string label = session.query("SELECT labelfile FROM pg_backup_stop(false)").at(0).at(0);
+  std::ofstream(data_directory() + "/backup_label") << label;
+  std::ofstream(data_directory() + "/standby.signal") << "";
+  std::ofstream(data_directory() + "/postgresql.conf", std::ios::app)
+      << "unix_socket_directories = '" << directory_
+      << "'\nprimary_conninfo = 'host=" << (port == 0 ? primary.directory_ : "127.0.0.1")
+      << " port=" << (port == 0 ? primary.port_ : port) << " user=" << kSuperuser
+      << " sslmode=disable application_name=standby'\n";
+  if (user_) {
+    for (const auto& entry : fs::recursive_directory_iterator(directory_))
+      if (::lchown(entry.path().c_str(), user_->uid, user_->gid) != 0)
+        fatal("chown " + entry.path().string() + ": " + std::strerror(errno));
+  }
+  start();
+}
+
+void PrivatePostgres::promote() {
+  if (admin().value("SELECT pg_promote(true, 60)") != "t") fatal("the standby is not promoted:\n" + log());
 }
 
 Database PrivatePostgres::create_database(const std::string& name) {

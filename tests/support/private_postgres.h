@@ -3,6 +3,8 @@
 //
 // One cluster per test executable (initdb takes a second), one fresh database per suite or test. fsync stays on: tests
 // about durability would prove nothing without it. PostgreSQL refuses to run as root, so root drops to `postgres`.
+// TXN_POSTGRES_BIN, a folder with initdb and postgres, chooses the server; unset, it is the oldest that Debian has
+// here.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,8 @@
 #include <vector>
 
 #include "tests/support/child_process.h"
+
+struct pg_conn;  // libpq's PGconn
 
 namespace txn::test {
 
@@ -44,6 +48,19 @@ class Database {
   uint16_t port_ = kSocketPort;
 };
 
+// A connection to a database that stays, for what an operator does in one session. Throws as Database does.
+class DatabaseSession {
+ public:
+  explicit DatabaseSession(const Database& database);
+  DatabaseSession(const DatabaseSession&) = delete;
+  ~DatabaseSession();
+
+  Rows query(const std::string& sql);
+
+ private:
+  pg_conn* connection_;
+};
+
 class PrivatePostgres {
  public:
   enum class StopMode { kFast, kImmediate };
@@ -57,6 +74,9 @@ class PrivatePostgres {
     std::string settings = {};          // further lines of postgresql.conf
     std::vector<std::string> env = {};  // further variables of the server's environment
     int64_t disk_bytes = 0;             // the data on a tmpfs of this size, which only root can mount; 0: on the disk
+    // Not a cluster of its own but a hot standby of this one, made with follow(); `settings` are then the other's.
+    PrivatePostgres* primary = nullptr;
+    uint16_t primary_port = 0;  // see follow()
   };
 
   // initdb and start; aborts the run when that fails.
@@ -76,6 +96,13 @@ class PrivatePostgres {
   void freeze();
   void thaw();
 
+  // Becomes a hot standby of `primary`, which may be in use: its data is copied as a base backup is, and its WAL read
+  // from 127.0.0.1:`port`, which whoever calls has to carry to its socket; 0: from its socket. Not while this one runs;
+  // what it held is gone.
+  void follow(PrivatePostgres& primary, uint16_t port);
+  // Ends being a standby. Returns when it takes writes.
+  void promote();
+
   // A new empty database. The name gets a random tail, so suites cannot meet by accident.
   Database create_database(const std::string& name);
   // A role that has to give `password` when it connects; everyone else is trusted on this socket.
@@ -83,6 +110,7 @@ class PrivatePostgres {
 
   const std::string& socket_directory() const { return directory_; }
   uint16_t port() const { return port_; }
+  std::string socket_path() const { return directory_ + "/.s.PGSQL." + std::to_string(port_); }
   std::string data_directory() const { return directory_ + "/data"; }
   pid_t postmaster_pid() const { return postmaster_->pid(); }
   // False when it was stopped or killed, and when it has given up by itself.
@@ -94,6 +122,7 @@ class PrivatePostgres {
   std::vector<pid_t> children() const;
   void wait_until_gone(const std::vector<pid_t>& pids) const;
   Database admin() const { return Database("postgres", directory_, port_); }
+  void make_cluster();
   void prepare_tls();
 
   Options options_;
