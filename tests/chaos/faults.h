@@ -88,7 +88,7 @@ inline constexpr std::array kFaultKinds{
               true},
     FaultKind{Fault::kIdsGivenAgain, "ids-given-again",
               "PostgreSQL killed over a cut-off commit, after which the sequence gives its ids to somebody else", false,
-              Layout::kAlone},
+              Layout::kAlone, true},
 };
 
 const FaultKind& kind_of(Fault fault);

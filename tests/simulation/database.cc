@@ -407,7 +407,7 @@ void Database::swap_session(SimulatedLaneStore& client) {
   if (!is_pooled() || !world_.random.chance(500)) return;
   Backend& mine = backend(client.backend_index());
   for (SimulatedLaneStore* other : stores_) {
-    if (other == &client || !other->is_open() || other->is_waiting()) continue;
+    if (other == &client || !other->is_open() || other->is_in_exchange()) continue;
     Backend& theirs = backend(other->backend_index());
     if (!mine.is_alive || !theirs.is_alive || theirs.in_transaction || mine.is_mute || theirs.is_mute ||
         mine.server != theirs.server)

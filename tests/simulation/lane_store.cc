@@ -88,10 +88,12 @@ Task<void> SimulatedLaneStore::close() {
 
 void SimulatedLaneStore::Answer::await_suspend(std::coroutine_handle<> handle) const {
   store.waiting_ = handle;
+  store.is_in_exchange_ = true;
   store.database_.send(store.database_.backend(store.backend_));
 }
 
-StoreStatus SimulatedLaneStore::Answer::await_resume() const {
+StoreStatus SimulatedLaneStore::Answer::await_resume() {
+  store.is_in_exchange_ = false;
   // An answer that came together with the connection's end is not heard, but for COMMIT's own.
   const Backend& backend = store.database_.backend(store.backend_);
   const bool is_commit = backend.request.step == Step::kWrite && backend.reply.exchange == ExchangeStatus::kLost &&

@@ -37,6 +37,8 @@ class SimulatedLaneStore final : public LaneStore {
   int backend_index() const { return backend_; }
   void swap_backend(SimulatedLaneStore& other) { std::swap(backend_, other.backend_); }
   bool is_waiting() const { return waiting_ != nullptr; }
+  // Waiting for an answer, or about to read it.
+  bool is_in_exchange() const { return is_in_exchange_; }
   uint64_t exchange() const { return exchange_; }
   uint64_t connection() const { return connection_; }
   // The answer to that exchange has come.
@@ -49,7 +51,7 @@ class SimulatedLaneStore final : public LaneStore {
     SimulatedLaneStore& store;
     bool await_ready() const { return false; }
     void await_suspend(std::coroutine_handle<> handle) const;
-    StoreStatus await_resume() const;
+    StoreStatus await_resume();
   };
   Request& begin(Step step);
   // What came of `step`, given that its session has to be the one that was opened.
@@ -61,6 +63,7 @@ class SimulatedLaneStore final : public LaneStore {
   const int replica_;
   const std::function<void()> on_lost_;
   bool is_open_ = false;
+  bool is_in_exchange_ = false;
   int backend_ = -1;
   BackendId backend_id_;
   uint32_t timeline_ = 0;
