@@ -368,14 +368,14 @@ void Database::step_clock(uint64_t) {
 
 // ---- Connections
 
-int Database::connect(SimulatedLaneStore& client) {
+int Database::connect(SimulatedLaneStore& client, bool passes_over_old) {
   if (backend_count_ == backends_.size()) backends_.push_back(std::make_unique<Backend>());
   const auto index = static_cast<int>(backend_count_++);
   Backend& backend = *backends_[static_cast<size_t>(index)];
   backend.index = index;
   backend.server = primary_;
-  // The first of its hosts that answers.
-  if (is_old_back_ && (!primary().is_up || world_.random.chance(500))) backend.server = 1 - primary_;
+  if (is_old_back_ && !passes_over_old && (!primary().is_up || world_.random.chance(500)))
+    backend.server = 1 - primary_;
   backend.client = &client;
   backend.is_alive = true;
   backend.in_transaction = backend.has_failed = backend.is_frozen = backend.is_terminated = backend.is_mute =

@@ -228,7 +228,9 @@ class Database {
   bool is_reachable(int replica) const;
   ReplicaLink& link(int replica) { return links_[static_cast<size_t>(replica)]; }
   bool is_pooled() const { return pooled_until_ns_ > world_.clock.now_ns(); }
-  int connect(SimulatedLaneStore& client);
+  // To the first of its hosts that answers; `passes_over_old`: to the primary, if that is up.
+  int connect(SimulatedLaneStore& client, bool passes_over_old = false);
+  bool is_primary_up() const { return primary().is_up; }
   uint32_t timeline_of(int backend) const;
   // Behind a transaction pooler: another session for what comes next, maybe.
   void swap_session(SimulatedLaneStore& client);

@@ -56,7 +56,13 @@ Task<Result<void>> SimulatedLaneStore::open(int64_t& id_block) {
   if (timeline_ < link.newest_timeline && database_.broken() != Break::kAcceptsOlderTimeline) {
     world_.inject(Injected::kOlderRefused);
     co_await close();
-    co_return fail(ErrorKind::kUnavailable, "an older primary");
+    if (!database_.is_primary_up()) co_return fail(ErrorKind::kUnavailable, "an older primary");
+    // The next of its hosts.
+    ++connection_;
+    backend_ = database_.connect(*this, true);
+    backend_id_ = database_.backend(backend_).id;
+    timeline_ = database_.timeline_of(backend_);
+    is_open_ = true;
   }
   link.newest_timeline = std::max(link.newest_timeline, timeline_);
 
