@@ -347,7 +347,7 @@ Task<Lane::Attempt> Lane::end_reading(Batch batch) {
 #ifndef TXN_PLANTED_REPLAY_UNCONFIRMED  // a bug for the tests to find
   const bool has_repeats = std::ranges::any_of(batch, &PendingOperation::is_repeat);
 #else
-  const bool has_repeats = batch.empty();
+  const bool has_repeats = batch.data() == nullptr;
 #endif
   StoreStatus status = StoreStatus::kOk;
   if (has_repeats) {
