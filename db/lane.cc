@@ -295,15 +295,17 @@ Task<Lane::Attempt> Lane::attempt(Batch& batch, LockWait wait) {
   if (status == StoreStatus::kFailed) co_return Attempt::kFailed;
   if (status != StoreStatus::kOk) co_return Attempt::kLost;
 
+  // What has been read there may be no more: neither a commit nor a refusal nor a repeat may rest on it.
+  if (store_->is_superseded()) {
+    co_await leave_superseded();
+    co_return Attempt::kLost;
+  }
+
   const bool has_pins = !undecided_.empty() && std::ranges::any_of(locked_.accounts, &AccountState::pin_changed);
   if (log_.empty() && answers_.empty() && !has_pins) {
     ids_ = ids_before;
     const Attempt ended = co_await end_reading(batch);
     co_return ended;
-  }
-  if (store_->is_superseded()) {
-    co_await leave_superseded();
-    co_return Attempt::kLost;
   }
 #ifdef TXN_PLANTED_DROP_LEG  // a bug for the chaos tests to find
   std::erase_if(log_, [](const LogRow& row) { return log_row_id(row) % 2 == 1; });
@@ -510,6 +512,9 @@ Task<void> Lane::resolve(Batch batch) {
 
   int64_t pause_ns = kReconnectFirstNs;
   while (loop_.clock().now_ns() < deadline_ns) {
+    if (store_->is_open() && store_->is_superseded()) {
+      co_await leave_superseded();
+    }
     if (!store_->is_open()) {
       const bool connected = co_await try_connect();
       if (!connected) {
