@@ -4,6 +4,8 @@
 .PHONY: help run certificate build test postgres-versions lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
+# Clang has libFuzzer, and compiles instrumented code in less time.
+CONFIGURE_SANITIZED := $(CONFIGURE) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
 DEPENDENCIES := cmake/install-dependencies.sh
 
 help:  ## Shows this list
@@ -38,24 +40,23 @@ postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of Postg
 	@cmake --build build/release
 	@SHORT=$(SHORT) cmake/test-postgres-versions.sh build/release $(or $(VERSIONS),15 16 17 18)
 
-asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
 	@$(DEPENDENCIES)
-	@$(CONFIGURE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=address
+	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address
 	@cmake --build build/asan
-	@cmake/run-tests.sh build/asan
+	@cmake/run-tests.sh build/asan $(if $(SHORT),-LE long)
 
-tsan:  ## The tests of what threads share under ThreadSanitizer, in build/tsan
+tsan:  ## The tests of what threads share under ThreadSanitizer, in build/tsan; SHORT=1: without the longest
 	@$(DEPENDENCIES)
-	@$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=thread
+	@$(CONFIGURE_SANITIZED) -B build/tsan -DTXN_SANITIZE=thread
 	@cmake --build build/tsan
-	@cmake/run-tests.sh build/tsan
+	@cmake/run-tests.sh build/tsan $(if $(SHORT),-LE long)
 
 fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS, by SEED (random); crashes go to build/fuzz/crashes
 	@$(DEPENDENCIES)
-	@$(CONFIGURE) -B build/fuzz -DCMAKE_BUILD_TYPE=Debug -DTXN_SANITIZE=fuzzer \
-	  -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
-	@cmake --build build/fuzz --target fuzz_targets
-	@tests/fuzz/run.py build/fuzz $(or $(SECONDS),60) $(or $(SEED),0) $(TARGETS)
+	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address
+	@cmake --build build/asan --target fuzz_targets
+	@tests/fuzz/run.py build/asan build/fuzz $(or $(SECONDS),60) $(or $(SEED),0) $(TARGETS)
 
 chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it; the table goes to build/chaos as well
 	@$(DEPENDENCIES)
@@ -73,10 +74,10 @@ bench: build  ## Deposits over HTTP against the same deposit by pgbench, in alte
 	@$(DEPENDENCIES)
 	@bench/compare/compare.py
 
-lint:  ## Formatting (clang-format) and static analysis (clang-tidy)
+lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: all of its paths and checks, an hour
 	@$(DEPENDENCIES)
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
-	@cmake/lint.py build/release
+	@cmake/lint.py build/release $(if $(DEEP),--deep)
 
 clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
 	@rm -rf build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted

@@ -1,8 +1,9 @@
 # txn_add_test(NAME name SOURCES ... [LIBRARIES ...] [LABELS ...] [TIMEOUT seconds] [PROPERTIES ...] [ONE_PROCESS])
 #
 # A GoogleTest executable, registered with ctest case by case, so that each runs alone and failures have names.
-#   LABELS       unit (default), integration, threads: what `ctest -L` selects. With TXN_SANITIZE=thread only tests with
-#                the last of these exist: a single thread has nothing to race with
+#   LABELS       unit (default), integration, threads, long: what `ctest -L` selects. With TXN_SANITIZE=thread only tests with
+#                "threads" exist: a single thread has nothing to race with. long: much waiting or many rounds, about
+#                code that others run as well; the short forms of the sanitized runs leave them out
 #   TIMEOUT      seconds for one case, 60 unless said; sanitized builds get four times as many
 #   PROPERTIES   further ctest properties with one value each, e.g. RUN_SERIAL ON or RESOURCE_LOCK port
 #   ONE_PROCESS  one ctest entry for the whole executable, for suites whose set-up is too dear to repeat for every case

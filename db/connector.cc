@@ -13,6 +13,7 @@
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/log.h"
+#include "core/partition.h"
 #include "db/pooling.h"
 
 namespace txn {
@@ -145,7 +146,7 @@ Connector::Opened Connector::connect_to_any(std::span<const Statement* const> st
   if (last_good_.empty()) {
     if (targets.size() > 1) look_at_all(targets, timeout_ns);
   } else {
-    std::ranges::stable_partition(targets, [this](const PgTarget& target) { return target.name == last_good_; });
+    partition_in_order(targets, [this](const PgTarget& target) { return target.name == last_good_; });
   }
 
   std::string problems;
@@ -177,7 +178,7 @@ void Connector::look_at_all(std::vector<PgTarget>& targets, int64_t timeout_ns) 
     note(*facts, target);
     good.insert(target.name);
   }
-  std::ranges::stable_partition(targets, [&](const PgTarget& target) { return good.contains(target.name); });
+  partition_in_order(targets, [&](const PgTarget& target) { return good.contains(target.name); });
 }
 
 Connector::Opened Connector::connect_to(const PgTarget& target, int64_t timeout_ns,

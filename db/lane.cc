@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/partition.h"
 #include "db/request_digest.h"
 
 namespace txn {
@@ -396,7 +397,7 @@ void Lane::set_locked_aside(Batch& batch) {
   const auto is_obstructed = [&](PendingOperation* pending) {
     return obstacle_of(*pending) != nullptr && std::ranges::find(undecided_, pending) != undecided_.end();
   };
-  const auto obstructed = std::ranges::stable_partition(batch, std::not_fn(is_obstructed));
+  const auto obstructed = partition_in_order(batch, std::not_fn(is_obstructed));
   for (PendingOperation* pending : obstructed) {
     const LockedAccount* obstacle = obstacle_of(*pending);
     if (obstacle->by_outsider) {
