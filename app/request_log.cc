@@ -53,6 +53,7 @@ void add_how_it_ended(LogLine& line, const Exchange& exchange, const RequestReco
                       int64_t now_ns) {
   line.field("status", status);
   if (record.problem) line.field("error_code", problem_info(*record.problem).error_code);
+  if (!record.reason.empty()) line.field("reason", record.reason);
   if (!exchange.has_client()) line.field("client_gone", true);
   line.duration_field("duration_ms", now_ns - exchange.received_ns());
 }

@@ -7,6 +7,7 @@ void RequestRecord::clear() {
   caller.reset();
   movement.reset();
   problem.reset();
+  reason = {};
   parent.reset();
   traced = false;
   tracestate.clear();
