@@ -14,16 +14,16 @@ std::span<const Route> routes() {
       {Method::kGet, "/api/v1/transfer-limits/{account_number}", Access::kAnyRole, handle_limit},
 
       {Method::kGet, "/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs, LimitedRoute::kNone,
-       kBulky},
+       Exposure::kClients, kBulky},
       {Method::kGet, "/api/v1/transaction-logs/{account_number}", Access::kAnyRole, handle_account_logs,
-       LimitedRoute::kNone, kBulky},
+       LimitedRoute::kNone, Exposure::kClients, kBulky},
       {Method::kGet, "/api/v1/transaction-logs/transaction/{transaction_id}", Access::kAnyRole,
        handle_transaction_logs},
 
-      {Method::kGet, "/health", Access::kPublic, handle_health},
-      {Method::kGet, "/livez", Access::kPublic, handle_livez},
-      {Method::kGet, "/readyz", Access::kPublic, handle_readyz},
-      {Method::kGet, "/metrics", Access::kPublic, handle_metrics, LimitedRoute::kNone, kBulky},
+      {Method::kGet, "/health", Access::kPublic, handle_health, LimitedRoute::kNone, Exposure::kOperators},
+      {Method::kGet, "/livez", Access::kPublic, handle_livez, LimitedRoute::kNone, Exposure::kProbes},
+      {Method::kGet, "/readyz", Access::kPublic, handle_readyz, LimitedRoute::kNone, Exposure::kProbes},
+      {Method::kGet, "/metrics", Access::kPublic, handle_metrics, LimitedRoute::kNone, Exposure::kOperators, kBulky},
   };
   return kRoutes;
 }

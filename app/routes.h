@@ -28,12 +28,20 @@ namespace txn {
 
 using Handler = Task<void> (*)(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 
+// The listeners that a route is on.
+enum class Exposure : uint8_t {
+  kClients,    // SERVICE_PORT
+  kProbes,     // both
+  kOperators,  // OPERATIONS_PORT, and SERVICE_PORT as METRICS_PUBLIC says
+};
+
 struct Route {
   Method method;
   std::string_view pattern;
   Access access;
   Handler handler;
   LimitedRoute limit = LimitedRoute::kNone;
+  Exposure exposure = Exposure::kClients;
   bool is_bulky = false;  // answers may be beyond what a connection keeps for a slow reader (kOutputMaxBytes)
 };
 

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <ctime>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -107,11 +108,14 @@ sigset_t handled_signals() {
   return signals;
 }
 
-// Returns the signal that asks to stop. Meanwhile `every_second` is called about as often.
-int wait_for_stop(const sigset_t& signals, Reload& reload, const std::function<void()>& every_second) {
-  constexpr timespec kSecond{1, 0};
+// Returns the signal that asks to stop, or 0 at `until_ns`. Meanwhile `every_second` is called about as often.
+int wait_for_stop(const sigset_t& signals, Reload& reload, const std::function<void()>& every_second,
+                  int64_t until_ns = std::numeric_limits<int64_t>::max()) {
   while (true) {
-    const int signal = sigtimedwait(&signals, nullptr, &kSecond);
+    const int64_t left_ns = std::min(until_ns - monotonic_ns(), kNanosPerSecond);
+    if (left_ns <= 0) return 0;
+    const timespec pause{left_ns / kNanosPerSecond, left_ns % kNanosPerSecond};
+    const int signal = sigtimedwait(&signals, nullptr, &pause);
     if (signal == SIGHUP) {
       reload.run();
     } else if (signal > 0) {
@@ -166,6 +170,15 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     LOG(kError, "app.serve", "Cannot listen").field("exception", listeners.error().message);
     return kExitFailure;
   }
+  std::optional<Listeners> operations;
+  if (settings.operations_port) {
+    auto opened = open_listeners(settings.service_host, *settings.operations_port, 1);
+    if (!opened) {
+      LOG(kError, "app.serve", "Cannot listen on OPERATIONS_PORT").field("exception", opened.error().message);
+      return kExitFailure;
+    }
+    operations = std::move(*opened);
+  }
   key_source.log_keys();
 
   Connector connector({.read_conninfo = [&settings] { return fresh_database_conninfo(settings); },
@@ -203,8 +216,9 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::future<Result<void>>> ready;
   for (int i = 0; i < settings.workers; ++i) {
-    workers.push_back(
-        std::make_unique<Worker>(shared, i, listeners->sockets[static_cast<size_t>(i)], key_source.make_keys()));
+    const Worker::Sockets sockets{.service = listeners->sockets[static_cast<size_t>(i)],
+                                  .operations = i == 0 && operations ? operations->sockets.front() : -1};
+    workers.push_back(std::make_unique<Worker>(shared, i, sockets, key_source.make_keys()));
     ready.push_back(workers.back()->start());
   }
   bool all_ready = true;
@@ -224,6 +238,10 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     return kExitFailure;
   }
 
+  if (operations)
+    LOG(kInfo, "app.serve", "Probes and metrics have a port of their own")
+        .field("host", settings.service_host)
+        .field("operations_port", operations->port);
   LOG(kInfo, "app.serve", "Transactions service started")
       .field("version", version())
       .field("host", settings.service_host)
@@ -242,9 +260,18 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     return {};
   });
   reload.add("TLS files", [&](const Settings& now) { return tls.reload(now, workers); });
-  const int stop_signal = wait_for_stop(signals, reload, [&] {
+  const auto poll_keys = [&] {
     if (key_source.poll()) change_keys();
-  });
+  };
+  const int stop_signal = wait_for_stop(signals, reload, poll_keys);
+  if (settings.drain_delay.count() > 0) {
+    LOG(kInfo, "app.serve", "Transactions service about to drain; /readyz is 503, the rest is served as before")
+        .field("signal", stop_signal)
+        .field("drain_delay_ms", settings.drain_delay.count());
+    for (auto& worker : workers) worker->announce_drain();
+    // Whoever asks a second time means now.
+    wait_for_stop(signals, reload, poll_keys, monotonic_ns() + settings.drain_delay.count() * kNanosPerMilli);
+  }
   LOG(kInfo, "app.serve", "Transactions service draining").field("signal", stop_signal);
   for (auto& worker : workers) worker->begin_drain();
 

@@ -13,9 +13,29 @@
 namespace txn {
 namespace {
 
-Router build_router() {
+bool is_on(ServicePort port, Exposure exposure, const Settings& settings) {
+  switch (exposure) {
+    case Exposure::kClients:
+      return port == ServicePort::kService;
+    case Exposure::kProbes:
+      return true;
+    case Exposure::kOperators:
+      return port == ServicePort::kOperations || settings.metrics_public;
+  }
+  return false;
+}
+
+std::vector<size_t> routes_on(ServicePort port, const Settings& settings) {
+  std::vector<size_t> found;
+  for (size_t route = 0; route < routes().size(); ++route) {
+    if (is_on(port, routes()[route].exposure, settings)) found.push_back(route);
+  }
+  return found;
+}
+
+Router build_router(std::span<const size_t> which) {
   std::vector<RouteSpec> specs;
-  for (const Route& route : routes()) specs.push_back({route.method, route.pattern});
+  for (const size_t route : which) specs.push_back({routes()[route].method, routes()[route].pattern});
   auto router = Router::build(specs);
   CHECK(router.has_value(), "the table of routes is well-formed");
   return std::move(*router);
@@ -72,13 +92,21 @@ void Service::answer_options(Exchange& exchange, std::string_view allow) {
   exchange.respond({.status = 204, .headers = {headers, is_granted ? std::size(headers) : 1}});
 }
 
-Service::Service(Context& context, Scope& handlers)
+Service::Service(Context& context, Scope& handlers, ServicePort port)
     : context_(context),
       handlers_(handlers),
-      router_(build_router()),
+      routes_(routes_on(port, context.settings)),
+      router_(build_router(routes_)),
       endpoints_(endpoints_by_route()),
       request_log_(context.settings.access_log, context.clock),
       tracer_(context.settings, context.spans, context.clock) {}
+
+// `route` of what comes back is a place in routes().
+RouteMatch Service::find(Method method, std::string_view path) const {
+  RouteMatch match = router_.find(method, path);
+  if (match.kind != RouteMatch::Kind::kNotFound) match.route = routes_[match.route];
+  return match;
+}
 
 // `request` is nullptr for what was none.
 RequestRecord& Service::begin_record(Exchange& exchange, const HttpRequest* request) {
@@ -93,7 +121,7 @@ RequestRecord& Service::begin_record(Exchange& exchange, const HttpRequest* requ
 void Service::on_request(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   RequestRecord& record = begin_record(exchange, &request);
-  const RouteMatch match = router_.find(request.method, request.path);
+  const RouteMatch match = find(request.method, request.path);
   exchange.set_endpoint(match.kind == RouteMatch::Kind::kNotFound ? kUnmatchedEndpoint : endpoints_[match.route]);
   switch (match.kind) {
     case RouteMatch::Kind::kFound:
@@ -116,7 +144,7 @@ void Service::on_request(Exchange& exchange) {
       // The parameters of `match` are views of the request where it came in, which will be gone when Redis has
       // answered.
       exchange.hold_request();
-      handlers_.spawn(start_limited(exchange, route, router_.find(request.method, exchange.request().path)));
+      handlers_.spawn(start_limited(exchange, route, find(request.method, exchange.request().path)));
     }
   } else {
     start(exchange, route, match);

@@ -15,10 +15,13 @@
 
 namespace txn {
 
+// Which port a service answers on.
+enum class ServicePort : uint8_t { kService, kOperations };
+
 class Service final : public HttpService {
  public:
-  // Handlers run in `handlers`. Both must outlive the service.
-  Service(Context& context, Scope& handlers);
+  // Handlers run in `handlers`. Both must outlive the service. Has the routes that are exposed on `port`.
+  Service(Context& context, Scope& handlers, ServicePort port);
 
   void on_request(Exchange& exchange) override;
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
@@ -26,6 +29,7 @@ class Service final : public HttpService {
   std::unique_ptr<ExchangeData> make_data() override;
 
  private:
+  RouteMatch find(Method method, std::string_view path) const;
   RequestRecord& begin_record(Exchange& exchange, const HttpRequest* request);
   static void answer_options(Exchange& exchange, std::string_view allow);
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
@@ -34,7 +38,8 @@ class Service final : public HttpService {
 
   Context& context_;
   Scope& handlers_;
-  const Router router_;
+  const std::vector<size_t> routes_;       // those of this port, by their place in routes()
+  const Router router_;                    // counts as routes_ does
   const std::vector<uint16_t> endpoints_;  // by route
   RequestLog request_log_;
   Tracer tracer_;

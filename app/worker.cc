@@ -60,6 +60,10 @@ class Books final : public BatchRules {
 constexpr int64_t kRedisWaitNs = kNanosPerSecond;
 constexpr int64_t kRedisWaitStepNs = 10 * kNanosPerMilli;
 
+constexpr size_t kOperationsConnectionsMax = 256;
+// How often it is looked whether other workers still have clients.
+constexpr int64_t kOthersServeStepNs = 20 * kNanosPerMilli;
+
 LedgerOptions ledger_options(const Settings& settings) {
   return {.lanes = settings.ledger_lanes,
           .queue_max = static_cast<size_t>(settings.ledger_queue_max),
@@ -77,8 +81,15 @@ ReaderOptions reader_options(const Settings& settings) {
 HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
   const Settings& settings = shared.settings;
   return {.max_connections = static_cast<size_t>(settings.max_connections / settings.workers),
+          .idle_timeout_ns = settings.keepalive_timeout.count() * kNanosPerMilli,
           .cors = cors.is_enabled() ? &cors : nullptr,
           .quota = &shared.connection_quota};
+}
+
+// Probes and scrapers are a handful, of the operator's own network. Nobody else is to get there, so no quotas.
+HttpServerOptions operations_server_options(const Settings& settings) {
+  return {.max_connections = kOperationsConnectionsMax,
+          .idle_timeout_ns = settings.keepalive_timeout.count() * kNanosPerMilli};
 }
 
 std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::unique_ptr<TokenKeys> keys) {
@@ -135,7 +146,7 @@ class Worker::Parts {
                  .scraper = shared.metrics_scraper,
                  .spans = shared.traces != nullptr ? &shared.traces->add_producer() : nullptr,
                  .scratch = scratch_},
-        service_(context_, handlers_),
+        service_(context_, handlers_, ServicePort::kService),
         server_(loop_, service_, server_options(shared, cors_)),
         on_metrics_page_(shared.metrics_page, {.ring = &loop_.ring(),
                                                .loop = &loop_.counters(),
@@ -152,7 +163,9 @@ class Worker::Parts {
                                                .audit = &ledger_audit_.counters(),
                                                .health = &health_.counters()}) {
     server_.set_tls(shared.tls);
-    // One worker asks for the process.
+    // One worker does it for the process.
+    if (index_ == 0 && shared.settings.operations_port)
+      operations_.emplace(loop_, context_, handlers_, operations_server_options(shared.settings));
     if (index_ == 0 && shared.settings.account_service)
       accounts_probe_.emplace(loop_, *shared.settings.account_service, shared.accounts);
   }
@@ -160,30 +173,47 @@ class Worker::Parts {
   Loop& loop() { return loop_; }
   HttpServer& server() { return server_; }
 
-  void run(int listener) {
-    main_.spawn(serve(listener));
+  void run(const Sockets& listeners) {
+    main_.spawn(serve(listeners));
     loop_.run();
   }
 
   // On the loop's thread, as the next.
   void change_keys(std::unique_ptr<TokenKeys> keys) { tokens_->set_keys(std::move(keys)); }
+  void announce_drain() {
+    health_.set_draining();
+    server_.announce_drain();
+  }
   void begin_drain() {
     draining_ = true;
     if (drain_waiter_) std::exchange(drain_waiter_, nullptr).resume();
   }
 
  private:
+  // OPERATIONS_PORT.
+  struct Operations {
+    Operations(Loop& loop, Context& context, Scope& handlers, const HttpServerOptions& options)
+        : service(context, handlers, ServicePort::kOperations), server(loop, service, options) {}
+    Service service;
+    HttpServer server;
+  };
+
   class AbortTimer final : public Timer {
    public:
-    explicit AbortTimer(HttpServer& server) : server_(server) {}
+    explicit AbortTimer(HttpServer& server) : server_(&server) {}
+    bool has_expired() const { return has_expired_; }
+    // From here on it is about this one.
+    void turn_to(HttpServer& server) { server_ = &server; }
     void on_timer() override {
+      has_expired_ = true;
       LOG(kWarning, "app.worker", "The drain took too long; ending the connections that are left")
-          .field("connections", server_.connection_count());
-      server_.abort_all();
+          .field("connections", server_->connection_count());
+      server_->abort_all();
     }
 
    private:
-    HttpServer& server_;
+    HttpServer* server_;
+    bool has_expired_ = false;
   };
 
   auto drain_requested() {
@@ -197,7 +227,7 @@ class Worker::Parts {
   }
 
   // The life of a worker.
-  Task<void> serve(int listener) {
+  Task<void> serve(Sockets listeners) {
     ledger_.start(background_);
     reader_.start(background_);
     health_.start(background_);
@@ -212,7 +242,8 @@ class Worker::Parts {
       for (int64_t waited_ns = 0; waited_ns < kRedisWaitNs && !redis_->has_tried(); waited_ns += kRedisWaitStepNs)
         co_await loop_.sleep_for(kRedisWaitStepNs);
     }
-    server_.start(listener);
+    server_.start(listeners.service);
+    if (operations_) operations_->server.start(listeners.operations);
 
     co_await drain_requested();
     health_.set_draining();
@@ -220,6 +251,15 @@ class Worker::Parts {
     loop_.timers().arm(abort_timer, clock_.now_ns() + shared_.settings.drain_timeout.count() * kNanosPerMilli);
     server_.begin_drain();
     co_await server_.drained();
+    // Probes can see what goes on until the last worker's clients have gone.
+    if (operations_) {
+      while (shared_.workers_serving.load() > 1 && !abort_timer.has_expired())
+        co_await loop_.sleep_for(kOthersServeStepNs);
+      abort_timer.turn_to(operations_->server);
+      operations_->server.begin_drain();
+      if (abort_timer.has_expired()) operations_->server.abort_all();
+      co_await operations_->server.drained();
+    }
     loop_.timers().disarm(abort_timer);
     co_await handlers_.join();
 
@@ -267,24 +307,14 @@ class Worker::Parts {
   Context context_;
   Service service_;
   HttpServer server_;
+  std::optional<Operations> operations_;
   MetricsPage::Registration on_metrics_page_;
   bool draining_ = false;
   std::coroutine_handle<> drain_waiter_;
 };
 
-// One for each change; run() is the end of it.
-struct Worker::KeysMessage final : Message {
-  KeysMessage(Worker& owner, std::unique_ptr<TokenKeys> changed) : worker(owner), keys(std::move(changed)) {}
-  void run() override {
-    worker.parts_->change_keys(std::move(keys));
-    delete this;
-  }
-  Worker& worker;
-  std::unique_ptr<TokenKeys> keys;
-};
-
-Worker::Worker(Shared& shared, int index, int listener, std::unique_ptr<TokenKeys> keys)
-    : shared_(shared), index_(index), listener_(listener), first_keys_(std::move(keys)), drain_message_(*this) {}
+Worker::Worker(Shared& shared, int index, Sockets listeners, std::unique_ptr<TokenKeys> keys)
+    : shared_(shared), index_(index), listeners_(listeners), first_keys_(std::move(keys)) {}
 
 Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
@@ -311,31 +341,39 @@ void Worker::run(std::promise<Result<void>> ready) {
     Parts parts(shared_, index_, std::move(*ring), std::move(first_keys_));
     parts_ = &parts;
     ready.set_value({});
-    parts.run(listener_);
+    parts.run(listeners_);
     parts_ = nullptr;
   }
   ended_.store(true);
 }
 
-void Worker::change_keys(std::unique_ptr<TokenKeys> keys) {
-  parts_->loop().post(*new KeysMessage(*this, std::move(keys)));
-}
-
-void Worker::begin_drain() { parts_->loop().post(drain_message_); }
-
-void Worker::set_tls(std::shared_ptr<const TlsContext> context) {
-  struct SetTls final : Message {
-    SetTls(Worker& owner, std::shared_ptr<const TlsContext> next) : worker(owner), context(std::move(next)) {}
+void Worker::post(std::move_only_function<void(Parts&)> call) {
+  struct Call final : Message {
+    Call(Parts& owner, std::move_only_function<void(Parts&)> what) : parts(owner), call(std::move(what)) {}
     void run() override {
-      worker.parts_->server().set_tls(std::move(context));
+      call(parts);
       delete this;
     }
-    Worker& worker;
-    std::shared_ptr<const TlsContext> context;
+    Parts& parts;
+    std::move_only_function<void(Parts&)> call;
   };
-  parts_->loop().post(*new SetTls(*this, std::move(context)));
+  parts_->loop().post(*new Call(*parts_, std::move(call)));
 }
 
-void Worker::DrainMessage::run() { worker.parts_->begin_drain(); }
+void Worker::change_keys(std::unique_ptr<TokenKeys> keys) {
+  post([changed = std::move(keys)](Parts& parts) mutable { parts.change_keys(std::move(changed)); });
+}
+
+void Worker::set_tls(std::shared_ptr<const TlsContext> context) {
+  post([next = std::move(context)](Parts& parts) mutable { parts.server().set_tls(std::move(next)); });
+}
+
+void Worker::announce_drain() {
+  post([](Parts& parts) { parts.announce_drain(); });
+}
+
+void Worker::begin_drain() {
+  post([](Parts& parts) { parts.begin_drain(); });
+}
 
 }  // namespace txn

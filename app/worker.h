@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
 #include <thread>
@@ -13,7 +14,6 @@
 #include "app/token_keys.h"
 #include "core/config.h"
 #include "core/error.h"
-#include "core/mailbox.h"
 #include "db/accounts_in_flight.h"
 #include "db/connector.h"
 #include "net/connection_quota.h"
@@ -43,8 +43,14 @@ struct Shared {
 
 class Worker {
  public:
-  // `shared` must outlive the worker; takes over `listener`. Tokens are held against `keys`.
-  Worker(Shared& shared, int index, int listener, std::unique_ptr<TokenKeys> keys);
+  // The sockets that a worker accepts from; it closes them.
+  struct Sockets {
+    int service = -1;
+    int operations = -1;  // -1: none
+  };
+
+  // `shared` must outlive the worker; takes over `listeners`. Tokens are held against `keys`.
+  Worker(Shared& shared, int index, Sockets listeners, std::unique_ptr<TokenKeys> keys);
   // Joins the thread.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -57,6 +63,10 @@ class Worker {
   // `keys`.
   void change_keys(std::unique_ptr<TokenKeys> keys);
 
+  // Any thread: as begin_drain() is near, probes are told that we are not ready, and clients to come back on another
+  // connection. All is served as before.
+  void announce_drain();
+
   // Any thread, once: stop accepting, finish what is under way, leave.
   void begin_drain();
 
@@ -68,22 +78,15 @@ class Worker {
 
  private:
   class Parts;
-  struct DrainMessage final : Message {
-    explicit DrainMessage(Worker& owner) : worker(owner) {}
-    void run() override;
-    Worker& worker;
-  };
-
-  struct KeysMessage;
-
+  // Any thread while the worker runs: `call` is made on its thread.
+  void post(std::move_only_function<void(Parts&)> call);
   void run(std::promise<Result<void>> ready);
 
   Shared& shared_;
   const int index_;
-  int listener_;
+  const Sockets listeners_;
   std::unique_ptr<TokenKeys> first_keys_;
   Parts* parts_ = nullptr;  // on the thread's stack while it runs
-  DrainMessage drain_message_;
   std::atomic<bool> ended_{false};
   std::thread thread_;
 };

@@ -226,6 +226,12 @@ bool apply_rate_limit_enabled(Settings& settings, std::string_view value) {
   return enabled.has_value();
 }
 
+bool apply_metrics_public(Settings& settings, std::string_view value) {
+  const auto is_public = parse_boolean(value);
+  if (is_public) settings.metrics_public = *is_public;
+  return is_public.has_value();
+}
+
 bool apply_core_dumps(Settings& settings, std::string_view value) {
   const auto enabled = parse_boolean(value);
   if (enabled) settings.core_dumps = *enabled;
@@ -341,6 +347,13 @@ std::vector<Row> make_table() {
   std::vector<Row> rows = {
       custom("SERVICE_HOST", "0.0.0.0", "an IPv4 or IPv6 address", "address to listen on", apply_service_host),
       integer<&S::service_port, 0, 65535>("SERVICE_PORT", "8002", "port to listen on; 0 picks one and logs it"),
+      integer<&S::operations_port, 0, 65535>(
+          "OPERATIONS_PORT", "", "a second port, plain HTTP, for /livez, /readyz, /health and /metrics alone"),
+      custom("METRICS_PUBLIC", "true", "true or false",
+             "whether /metrics and /health are on SERVICE_PORT too; false: on OPERATIONS_PORT alone",
+             apply_metrics_public),
+      duration<&S::keepalive_timeout, 1000, 3'600'000>("KEEPALIVE_TIMEOUT", "75s",
+                                                       "how long a connection may stay open between two requests"),
       integer<&S::workers, 1, kWorkersMax>("WORKERS", "", "event loops (default: the CPUs this process may use)"),
       integer<&S::max_connections, 1, 1'000'000>("MAX_CONNECTIONS", "10000", "client connections of the whole process"),
       integer<&S::max_connections_per_address, 0, 1'000'000>(
@@ -420,7 +433,10 @@ std::vector<Row> make_table() {
              apply_account_service_url),
       custom("CORS_ALLOWED_ORIGINS", "", "a comma-separated list of origins like https://bank.example, or *",
              "origins whose pages may call the service", apply_cors_allowed_origins),
-      duration<&S::drain_timeout, 0, 30'000>("DRAIN_TIMEOUT", "25s", "time for open requests after SIGTERM"),
+      duration<&S::drain_delay, 0, 300'000>(
+          "DRAIN_DELAY", "0s",
+          "how long after SIGTERM everything is still served, with /readyz 503, so that balancers see it"),
+      duration<&S::drain_timeout, 0, 30'000>("DRAIN_TIMEOUT", "25s", "time for open requests after that"),
       custom("CORE_DUMPS", "false", "true or false", "whether cores may be dumped and debuggers attach, keys and all",
              apply_core_dumps),
   };
@@ -540,15 +556,38 @@ void report_unknown_names(const Level& level, std::vector<Error>& errors) {
   }
 }
 
+// What commonly stands there instead, in a sentence; "" if nothing comes to mind.
+std::string_view hint(const Row& row, std::string_view value) {
+  // Kubernetes links services into the environment of pods: of one named "database", DATABASE_PORT.
+  if (row.info.name.ends_with("_PORT") && value.starts_with("tcp://"))
+    return ". Kubernetes sets it for a Service of that name: put enableServiceLinks: false into the pod's spec, or "
+           "another value into its env";
+  const std::string_view scheme = value.substr(0, std::min(value.find("://"), value.size()));
+  if (row.info.name == "DATABASE_URL" && scheme.starts_with("postgres") && scheme.find('+') != std::string_view::npos)
+    return ". What stands behind the + names a driver of Python's: write postgresql:// instead";
+  return "";
+}
+
 std::string explain(const Row& row, const Given& given) {
-  if (row.info.is_secret) return concat(given.origin, ": must be ", row.info.allowed);
-  return concat(given.origin, ": '", printable(given.value), "' is not ", row.info.allowed);
+  const std::string_view more = hint(row, given.value);
+  if (row.info.is_secret) return concat(given.origin, ": must be ", row.info.allowed, more);
+  return concat(given.origin, ": '", printable(given.value), "' is not ", row.info.allowed, more);
 }
 
 // Parts of the database's address, which DATABASE_URL has all of.
 bool is_database_part(std::string_view name) {
   return name == "DATABASE_HOST" || name == "DATABASE_PORT" || name == "DATABASE_USER" || name == "DATABASE_PASSWORD" ||
          name == "DATABASE_NAME";
+}
+
+// Whether what stands there is looked at, by what has been read so far: the switch of a group stands before it in the
+// table.
+bool is_used(std::string_view name, const Settings& settings) {
+  if (is_database_part(name)) return settings.database_url.empty();
+  if (name.starts_with("RATE_LIMIT_") && name != "RATE_LIMIT_ENABLED") return settings.rate_limit_enabled;
+  if (name == "LOG_MAX_BYTES" || name == "LOG_BACKUP_COUNT") return !settings.log_dir.empty();
+  if (name == "TRACE_SAMPLE_RATIO") return settings.otlp_endpoint.has_value();
+  return true;
 }
 
 // Which settings were given, by whatever source.
@@ -590,6 +629,10 @@ void find_contradictions(const Settings& settings, std::vector<Error>& errors) {
     report(concat("MAX_CONNECTIONS (", settings.max_connections, ") is below WORKERS (", workers,
                   "): each of them takes clients of its own"));
   }
+  if (settings.operations_port && *settings.operations_port != 0 &&
+      *settings.operations_port == settings.service_port) {
+    report(concat("OPERATIONS_PORT and SERVICE_PORT are both ", settings.service_port, ": they are two ports"));
+  }
   if (settings.tls_cert_file.empty() != settings.tls_key_file.empty()) {
     report(concat(settings.tls_cert_file.empty() ? "TLS_CERT_FILE" : "TLS_KEY_FILE",
                   " is missing: TLS_CERT_FILE and TLS_KEY_FILE come together"));
@@ -621,8 +664,20 @@ void find_ineffective(const Settings& settings, const GivenNames& given, std::ve
     warnings.push_back(concat("MAX_CONNECTIONS_PER_ADDRESS: ", settings.max_connections_per_address,
                               " is of no effect, MAX_CONNECTIONS is ", settings.max_connections));
   }
-  if (!settings.rate_limit_enabled && settings.rate_limit_redis) {
-    warnings.emplace_back("RATE_LIMIT_STORAGE: of no effect, RATE_LIMIT_ENABLED is false");
+  const auto is_of_limits = [](std::string_view name) {
+    return name.starts_with("RATE_LIMIT_") && name != "RATE_LIMIT_ENABLED";
+  };
+  if (!settings.rate_limit_enabled && std::ranges::any_of(given, is_of_limits)) {
+    warnings.emplace_back("RATE_LIMIT_ENABLED: false, so the other RATE_LIMIT_ settings are ignored");
+  }
+  if (settings.log_dir.empty() && (given.contains("LOG_MAX_BYTES") || given.contains("LOG_BACKUP_COUNT"))) {
+    warnings.emplace_back("LOG_MAX_BYTES, LOG_BACKUP_COUNT: ignored, LOG_DIR is none");
+  }
+  if (!settings.otlp_endpoint && given.contains("TRACE_SAMPLE_RATIO")) {
+    warnings.emplace_back("TRACE_SAMPLE_RATIO: ignored, OTLP_ENDPOINT is not set");
+  }
+  if (!settings.metrics_public && !settings.operations_port) {
+    warnings.emplace_back("METRICS_PUBLIC: false without OPERATIONS_PORT, so /metrics and /health are nowhere");
   }
 }
 
@@ -745,7 +800,7 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       CHECK(row.apply(settings, row.info.default_value), "a default is not allowed by its own setting");
     }
     for (const Level& level : levels) {
-      if (is_database_part(row.info.name) && !settings.database_url.empty()) {
+      if (!is_used(row.info.name, settings)) {
         if (is_given_at(row, level)) given_names.insert(row.info.name);
         continue;
       }

@@ -69,9 +69,12 @@ struct AccessLog {
 // What load_settings makes of all sources. An empty string means "not set". The secrets among these are marked; they
 // must not reach a log, an error or a client. Immutable after start, so any thread may read it.
 struct Settings {
-  std::string service_host = "0.0.0.0";    // an IPv4 or IPv6 address without brackets
-  uint16_t service_port = 8002;            // 0: the kernel picks one
-  int workers = 1;                         // the default is the CPUs that this process may use
+  std::string service_host = "0.0.0.0";     // an IPv4 or IPv6 address without brackets
+  uint16_t service_port = 8002;             // 0: the kernel picks one
+  int workers = 1;                          // the default is the CPUs that this process may use
+  std::optional<uint16_t> operations_port;  // unset: probes and metrics are on the service's port alone; 0 as above
+  bool metrics_public = true;               // whether /metrics and /health are on the service's port
+  std::chrono::milliseconds keepalive_timeout{75'000};
   int max_connections = 10000;             // whole process
   int max_connections_per_address = 1000;  // whole process; 0: no limit
 
@@ -123,6 +126,7 @@ struct Settings {
 
   std::optional<HttpUrl> account_service;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
+  std::chrono::milliseconds drain_delay{0};
   std::chrono::milliseconds drain_timeout{25'000};
   bool core_dumps = false;
 
@@ -182,7 +186,7 @@ struct SettingSources {
   SettingValues flags;
   SettingValues environment;
   SettingValues file;
-  std::string file_path;  // where `file` comes from; "" when it is no file
+  std::string file_path = {};  // where `file` comes from; "" when it is no file
   int cpus = 0;           // that there are workers for; 0: usable_cpus()
 };
 

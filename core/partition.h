@@ -1,3 +1,4 @@
+// Parting a range in two, in place.
 #pragma once
 
 #include <algorithm>

@@ -315,7 +315,7 @@ void Exchange::respond(const Answer& answer) {
 
 void Connection::on_answer(Exchange& exchange, const Answer& answer) {
   // Only the last answer of a connection says that it closes.
-  if (draining_ && exchange_count_ == 1 && !blocked_) exchange.keep_alive_ = false;
+  if ((draining_ || server_.announces_drain_) && exchange_count_ == 1 && !blocked_) exchange.keep_alive_ = false;
   if (!exchange.keep_alive_ && state_ == State::kOpen) stop_reading_requests();
   if (exchanges_.front() != &exchange) {
     write_answer(exchange, answer, exchange.early_);

@@ -76,6 +76,10 @@ class HttpServer final : private Flusher {
   // Accepts on `listener` (owned from here on, already listening).
   void start(int listener);
 
+  // From here on every answer ends its connection. Otherwise all goes on, new connections too: balancers are to see
+  // that this server is about to go before it has gone.
+  void announce_drain() { announces_drain_ = true; }
+
   // Stops accepting, after what is already in the accept queue, and ends connections as they become idle.
   void begin_drain();
   bool is_draining() const { return draining_; }
@@ -139,6 +143,7 @@ class HttpServer final : private Flusher {
   HttpService& service_;
   const HttpServerOptions options_;
   int listener_ = -1;
+  bool announces_drain_ = false;
   bool draining_ = false;
   size_t refusing_count_ = 0;  // connections above a limit
   size_t exchange_count_ = 0;

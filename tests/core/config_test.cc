@@ -235,53 +235,59 @@ class RefusedValue : public testing::TestWithParam<Case> {};
 
 TEST_P(AllowedValue, IsTaken) { EXPECT_THAT(errors_of({{GetParam().name, GetParam().value}}), IsEmpty()); }
 TEST_P(RefusedValue, IsReportedByName) {
-  const auto errors = errors_of({{GetParam().name, GetParam().value}});
+  SettingValues environment{{GetParam().name, GetParam().value}};
+  // Looked at only where traces go somewhere.
+  environment.emplace("OTLP_ENDPOINT", "http://collector:4318");
+  const auto errors = errors_of(environment);
   ASSERT_EQ(errors.size(), 1u);
   EXPECT_THAT(errors[0], HasSubstr(GetParam().name));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, AllowedValue,
-    testing::Values(
-        Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
-        Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "25"}, Case{"LEDGER_LANES", "8"}, Case{"LEDGER_BATCH_MAX", "1024"},
-        Case{"DATABASE_URL", "postgresql://a:b@c/d"}, Case{"DATABASE_URL", "postgres:///db?host=/tmp"},
-        Case{"DATABASE_URL", "host=/tmp dbname=x"}, Case{"DATABASE_COMMAND_TIMEOUT", "500ms"},
-        Case{"DATABASE_COMMAND_TIMEOUT", "30"}, Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
-        Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
-        Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
-        Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
-        Case{"LOG_DIR", "none"}, Case{"OTLP_ENDPOINT", "http://collector:4318/v1/traces"},
-        Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"}, Case{"TRACE_SAMPLE_RATIO", "1"},
-        Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
-        Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
-        Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"}, Case{"CORS_ALLOWED_ORIGINS", "*"},
-        Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"}, Case{"CORE_DUMPS", "true"}));
+    testing::Values(Case{"SERVICE_HOST", "::"}, Case{"SERVICE_HOST", "[::1]"}, Case{"SERVICE_HOST", "10.0.0.1"},
+                    Case{"SERVICE_PORT", "0"}, Case{"WORKERS", "25"}, Case{"LEDGER_LANES", "8"},
+                    Case{"LEDGER_BATCH_MAX", "1024"}, Case{"DATABASE_URL", "postgresql://a:b@c/d"},
+                    Case{"DATABASE_URL", "postgres:///db?host=/tmp"}, Case{"DATABASE_URL", "host=/tmp dbname=x"},
+                    Case{"DATABASE_COMMAND_TIMEOUT", "500ms"}, Case{"DATABASE_COMMAND_TIMEOUT", "30"},
+                    Case{"JWT_ALGORITHM", "EdDSA"}, Case{"AUTH_MISSING_STATUS", "401"},
+                    Case{"RATE_LIMIT_ENABLED", "False"}, Case{"RATE_LIMIT_KEY", "ip+subject"},
+                    Case{"RATE_LIMIT_STORAGE", "redis://cache:6379/1"}, Case{"TRUSTED_PROXIES", "10.0.0.0/8, ::1"},
+                    Case{"LOG_LEVEL", "debug"}, Case{"LOG_MAX_BYTES", "64KiB"}, Case{"LOG_BACKUP_COUNT", "0"},
+                    Case{"LOG_DIR", "none"}, Case{"OTLP_ENDPOINT", "http://collector:4318/v1/traces"},
+                    Case{"OTLP_ENDPOINT", "http://[::1]"}, Case{"TRACE_SAMPLE_RATIO", "0"},
+                    Case{"TRACE_SAMPLE_RATIO", "1"}, Case{"ACCESS_LOG", "all"}, Case{"ACCESS_LOG", "sample:1000000"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
+                    Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
+                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
+                    Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"},
+                    Case{"DRAIN_DELAY", "0"}, Case{"DRAIN_DELAY", "300s"}, Case{"KEEPALIVE_TIMEOUT", "1"},
+                    Case{"KEEPALIVE_TIMEOUT", "3600s"}, Case{"OPERATIONS_PORT", "65535"}, Case{"CORE_DUMPS", "true"}));
 
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedValue,
-    testing::Values(Case{"SERVICE_HOST", "localhost"}, Case{"SERVICE_HOST", "300.0.0.1"}, Case{"SERVICE_HOST", "[]"},
-                    Case{"SERVICE_PORT", "-1"}, Case{"SERVICE_PORT", "80 "}, Case{"SERVICE_PORT", "0x50"},
-                    Case{"SERVICE_PORT", "+80"}, Case{"WORKERS", "0"}, Case{"LEDGER_LANES", "9"},
-                    Case{"LEDGER_BATCH_MAX", "1025"}, Case{"LEDGER_QUEUE_MAX", "99999999999999999999"},
-                    Case{"DATABASE_PORT", "0"}, Case{"DATABASE_URL", "mysql://a"}, Case{"DATABASE_URL", "bank"},
-                    Case{"DATABASE_COMMAND_TIMEOUT", "0"}, Case{"DATABASE_COMMAND_TIMEOUT", "1.5s"},
-                    Case{"JWT_ALGORITHM", "hs256"}, Case{"JWT_ALGORITHM", "none"}, Case{"AUTH_MISSING_STATUS", "404"},
-                    Case{"RATE_LIMIT_ENABLED", "maybe"}, Case{"RATE_LIMIT_TRANSFERS", "0/hour"},
-                    Case{"RATE_LIMIT_TRANSFERS", "20/week"}, Case{"RATE_LIMIT_TRANSFERS", "20"},
-                    Case{"RATE_LIMIT_KEY", "account"}, Case{"RATE_LIMIT_STORAGE", "disk"},
-                    Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"}, Case{"TRUSTED_PROXIES", "10.0.0.0/33"},
-                    Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"}, Case{"LOG_MAX_BYTES", "1"},
-                    Case{"OTLP_ENDPOINT", "collector:4318"}, Case{"OTLP_ENDPOINT", "https://collector:4318"},
-                    Case{"TRACE_SAMPLE_RATIO", "1.1"}, Case{"TRACE_SAMPLE_RATIO", "10%"}, Case{"ACCESS_LOG", "ALL"},
-                    Case{"ACCESS_LOG", "sample"}, Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"},
-                    Case{"ACCOUNT_SERVICE_URL", "accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://a b/"}, Case{"ACCOUNT_SERVICE_URL", "http://a:0"},
-                    Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
-                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
-                    Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
-                    Case{"DRAIN_TIMEOUT", "31"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"}));
+    testing::Values(
+        Case{"SERVICE_HOST", "localhost"}, Case{"SERVICE_HOST", "300.0.0.1"}, Case{"SERVICE_HOST", "[]"},
+        Case{"SERVICE_PORT", "-1"}, Case{"SERVICE_PORT", "80 "}, Case{"SERVICE_PORT", "0x50"},
+        Case{"SERVICE_PORT", "+80"}, Case{"WORKERS", "0"}, Case{"LEDGER_LANES", "9"}, Case{"LEDGER_BATCH_MAX", "1025"},
+        Case{"LEDGER_QUEUE_MAX", "99999999999999999999"}, Case{"DATABASE_PORT", "0"}, Case{"DATABASE_URL", "mysql://a"},
+        Case{"DATABASE_URL", "bank"}, Case{"DATABASE_COMMAND_TIMEOUT", "0"}, Case{"DATABASE_COMMAND_TIMEOUT", "1.5s"},
+        Case{"JWT_ALGORITHM", "hs256"}, Case{"JWT_ALGORITHM", "none"}, Case{"AUTH_MISSING_STATUS", "404"},
+        Case{"RATE_LIMIT_ENABLED", "maybe"}, Case{"RATE_LIMIT_TRANSFERS", "0/hour"},
+        Case{"RATE_LIMIT_TRANSFERS", "20/week"}, Case{"RATE_LIMIT_TRANSFERS", "20"}, Case{"RATE_LIMIT_KEY", "account"},
+        Case{"RATE_LIMIT_STORAGE", "disk"}, Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"},
+        Case{"TRUSTED_PROXIES", "10.0.0.0/33"}, Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"},
+        Case{"LOG_MAX_BYTES", "1"}, Case{"OTLP_ENDPOINT", "collector:4318"},
+        Case{"OTLP_ENDPOINT", "https://collector:4318"}, Case{"TRACE_SAMPLE_RATIO", "1.1"},
+        Case{"TRACE_SAMPLE_RATIO", "10%"}, Case{"ACCESS_LOG", "ALL"}, Case{"ACCESS_LOG", "sample"},
+        Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"}, Case{"ACCOUNT_SERVICE_URL", "accounts:8001"},
+        Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"}, Case{"ACCOUNT_SERVICE_URL", "http://a b/"},
+        Case{"ACCOUNT_SERVICE_URL", "http://a:0"}, Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
+        Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
+        Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"}, Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"},
+        Case{"CORS_ALLOWED_ORIGINS", "a.example"}, Case{"DRAIN_TIMEOUT", "31"}, Case{"DRAIN_DELAY", "301s"},
+        Case{"KEEPALIVE_TIMEOUT", "999ms"}, Case{"KEEPALIVE_TIMEOUT", "3601s"}, Case{"OPERATIONS_PORT", "65536"},
+        Case{"METRICS_PUBLIC", "some"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"}));
 
 TEST(LoadSettings, BracketsOfAnIpv6AddressAreDropped) {
   EXPECT_EQ(load_flags({{"SERVICE_HOST", "[::1]"}}).service_host, "::1");
@@ -365,7 +371,12 @@ TEST(LoadSettings, WhatAnotherSettingLeavesWithoutEffectIsAWarning) {
       {{{"LEDGER_BATCH_MAX", "64"}, {"LEDGER_QUEUE_MAX", "63"}}, "LEDGER_BATCH_MAX: 64 is of no effect"},
       {{{"MAX_CONNECTIONS_PER_ADDRESS", "21"}, {"MAX_CONNECTIONS", "20"}}, "MAX_CONNECTIONS_PER_ADDRESS: 21"},
       {{{"JWT_JWKS_FILE", "/none"}}, "JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: of no effect"},
-      {{{"RATE_LIMIT_ENABLED", "false"}, {"RATE_LIMIT_STORAGE", "redis://cache"}}, "RATE_LIMIT_STORAGE: of no effect"},
+      {{{"RATE_LIMIT_ENABLED", "false"}, {"RATE_LIMIT_STORAGE", "redis://cache"}}, "RATE_LIMIT_ENABLED: false"},
+      {{{"RATE_LIMIT_ENABLED", "false"}, {"RATE_LIMIT_DEPOSITS", "many"}}, "RATE_LIMIT_ENABLED: false"},
+      {{{"LOG_DIR", "none"}, {"LOG_MAX_BYTES", "much"}}, "LOG_MAX_BYTES, LOG_BACKUP_COUNT: ignored"},
+      {{{"LOG_DIR", "none"}, {"LOG_BACKUP_COUNT", "many"}}, "LOG_MAX_BYTES, LOG_BACKUP_COUNT: ignored"},
+      {{{"TRACE_SAMPLE_RATIO", "often"}}, "TRACE_SAMPLE_RATIO: ignored"},
+      {{{"METRICS_PUBLIC", "false"}}, "METRICS_PUBLIC: false without OPERATIONS_PORT"},
       {{{"DATABASE_URL", "host=a"}, {"DATABASE_NAME", "bank"}}, "DATABASE_URL: set"},
   };
   for (const auto& [flags, warning] : cases) {
@@ -381,7 +392,25 @@ TEST(LoadSettings, PartsOfAnAddressAreNotLookedAtBesideAUrl) {
   const SettingValues environment = {
       {"DATABASE_URL", "host=a"}, {"DATABASE_PORT", "tcp://10.0.0.1:5432"}, {"DATABASE_PASSWORD_FILE", "/missing"}};
   EXPECT_THAT(errors_of(environment), IsEmpty());
-  EXPECT_THAT(errors_of({{"DATABASE_PORT", "tcp://10.0.0.1:5432"}}), ElementsAre(HasSubstr("DATABASE_PORT")));
+  EXPECT_THAT(errors_of({{"DATABASE_PORT", "tcp://10.0.0.1:5432"}}),
+              ElementsAre(AllOf(HasSubstr("DATABASE_PORT"), HasSubstr("enableServiceLinks: false"))));
+  EXPECT_THAT(errors_of({{"SERVICE_PORT", "tcp://10.0.0.1:8002"}}),
+              ElementsAre(HasSubstr("enableServiceLinks: false")));
+}
+
+TEST(LoadSettings, AUrlForADriverOfPythonsIsExplained) {
+  for (const char* url : {"postgresql+asyncpg://bank:hunter2@db/x", "postgres+psycopg2://bank:hunter2@db/x"}) {
+    EXPECT_THAT(errors_of({{"DATABASE_URL", url}}),
+                ElementsAre(AllOf(HasSubstr("write postgresql:// instead"), Not(HasSubstr("hunter2")))));
+  }
+}
+
+TEST(LoadSettings, OperationsHaveAPortOfTheirOwn) {
+  EXPECT_EQ(load_flags({}).operations_port, std::nullopt);
+  EXPECT_EQ(load_flags({{"OPERATIONS_PORT", "9102"}}).operations_port, 9102);
+  EXPECT_THAT(errors_of({{"OPERATIONS_PORT", "8002"}}),
+              ElementsAre(HasSubstr("OPERATIONS_PORT and SERVICE_PORT are both 8002")));
+  EXPECT_THAT(errors_of({{"OPERATIONS_PORT", "0"}, {"SERVICE_PORT", "0"}}), IsEmpty());  // the kernel picks two
 }
 
 TEST(LoadSettings, CertificateAndKeyComeTogether) {

@@ -1,0 +1,154 @@
+// How a service takes its leave, and what it serves beside its clients: DRAIN_DELAY, OPERATIONS_PORT,
+// KEEPALIVE_TIMEOUT.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "tests/integration/answers.h"
+#include "tests/integration/bank.h"
+
+namespace txn::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr Milliseconds kPatience{30'000};
+
+uint16_t operations_port(const ServiceProcess& service) {
+  for (const std::string& text : service.log_lines()) {
+    const Json line = Json::parse(text);
+    if (line["message"].text() == "Probes and metrics have a port of their own")
+      return static_cast<uint16_t>(std::stoi(line["operations_port"].scalar()));
+  }
+  return 0;
+}
+
+bool is_ready(uint16_t port) { return ApiClient(port).get("/readyz").status == 200; }
+
+TEST(DrainDelay, EverythingIsServedMeanwhile) {
+  Bank bank("drain", {{"DRAIN_DELAY", "300s"}});
+  const int64_t account = bank.open_account();
+  ServiceProcess& service = bank.service();
+  ApiClient before(service.port(), teller());
+  EXPECT_TRUE(is_json(before.post(kDeposits, deposit_body(account, "1"))));
+  service.send_signal(SIGTERM);
+  EXPECT_TRUE(wait_until([&] { return !is_ready(service.port()); }, kPatience));
+
+  // Each connection is told to go elsewhere by its next answer, and is served until then.
+  const HttpResponse last = before.post(kDeposits, deposit_body(account, "1"));
+  EXPECT_TRUE(is_json(last));
+  EXPECT_EQ(last.header("Connection"), "close");
+  for (int i = 0; i < 8; ++i) {
+    ApiClient late(service.port(), teller());
+    const HttpResponse deposited = late.post(kDeposits, deposit_body(account, "1"));
+    EXPECT_TRUE(is_json(deposited));
+    EXPECT_EQ(deposited.header("Connection"), "close");
+  }
+  EXPECT_EQ(ApiClient(service.port()).get("/livez").status, 200);
+  EXPECT_EQ(ApiClient(service.port()).get("/readyz?verbose").json()["checks"]["draining"].scalar(), "true");
+  EXPECT_EQ(bank.balance(account), "1010.00");
+
+  // Whoever asks a second time means now.
+  service.send_signal(SIGTERM);
+  EXPECT_EQ(service.wait_for_exit(kPatience), ExitStatus{});
+}
+
+TEST(DrainDelay, PipelinedRequestsAreAllAnsweredAndOnlyTheLastCloses) {
+  Bank bank("drain_pipeline", {{"DRAIN_DELAY", "300s"}});
+  ServiceProcess& service = bank.service();
+  RawClient client(service.port());
+  service.send_signal(SIGTERM);
+  EXPECT_TRUE(wait_until([&] { return !is_ready(service.port()); }, kPatience));
+  const std::string request = format_request("GET", "/livez");
+  ASSERT_TRUE(client.send(request + request + request));
+  for (int i = 0; i < 3; ++i) {
+    const HttpResponse response = client.read_response();
+    EXPECT_EQ(response.status, 200);
+    if (response.header("Connection") == "close") break;
+    EXPECT_LT(i, 2) << "the last answer says that the connection ends";
+  }
+  EXPECT_EQ(client.wait_for_ending(kPatience), RawClient::Ending::kEndOfStream);
+  service.send_signal(SIGTERM);
+  EXPECT_EQ(service.wait_for_exit(kPatience), ExitStatus{});
+}
+
+TEST(DrainDelay, EndsByItself) {
+  Bank bank("drain_ends", {{"DRAIN_DELAY", "1s"}});
+  EXPECT_EQ(bank.service().terminate(kPatience), ExitStatus{});
+  EXPECT_THAT(bank.service().log_text(), HasSubstr("about to drain"));
+}
+
+TEST(OperationsPort, HasProbesAndMetricsAndNothingElse) {
+  Bank bank("operations", {{"OPERATIONS_PORT", "0"}, {"METRICS_PUBLIC", "false"}});
+  const int64_t account = bank.open_account();
+  ServiceProcess& service = bank.service();
+  const uint16_t operations = operations_port(service);
+  ASSERT_NE(operations, 0);
+  ASSERT_NE(operations, service.port());
+  for (const char* path : {"/livez", "/readyz", "/health", "/metrics"})
+    EXPECT_EQ(ApiClient(operations).get(path).status, 200) << path;
+  ApiClient there(operations, teller());
+  EXPECT_TRUE(is_problem(there.post(kDeposits, deposit_body(account, "1")), 404, "NOT_FOUND"));
+  EXPECT_TRUE(is_problem(there.get("/transaction-logs/" + std::to_string(account)), 404, "NOT_FOUND"));
+
+  ApiClient here(service.port(), teller());
+  EXPECT_TRUE(is_json(here.post(kDeposits, deposit_body(account, "1"))));
+  for (const char* path : {"/health", "/metrics"}) EXPECT_TRUE(is_problem(here.get(path), 404, "NOT_FOUND")) << path;
+  for (const char* path : {"/livez", "/readyz"}) EXPECT_EQ(here.get(path).status, 200) << path;
+  // What was asked on the other port is counted under the same names.
+  EXPECT_THAT(ApiClient(operations).get("/metrics").body,
+              HasSubstr("http_requests_total{method=\"GET\",endpoint=\"/livez\",status=\"200\"} 2\n"));
+}
+
+TEST(OperationsPort, MetricsStayOnBothUnlessToldOtherwise) {
+  Bank bank("operations_both", {{"OPERATIONS_PORT", "0"}});
+  for (const uint16_t port : {bank.service().port(), operations_port(bank.service())}) {
+    for (const char* path : {"/livez", "/readyz", "/health", "/metrics"})
+      EXPECT_EQ(ApiClient(port).get(path).status, 200) << port << path;
+  }
+}
+
+TEST(OperationsPort, IsThereUntilTheLastClientHasGone) {
+  Bank bank("operations_drain", {{"OPERATIONS_PORT", "0"}, {"DRAIN_TIMEOUT", "20s"}});
+  ServiceProcess& service = bank.service();
+  const uint16_t operations = operations_port(service);
+  // A request that is half there keeps the drain waiting.
+  RawClient client(service.port());
+  ASSERT_TRUE(client.send("GET /livez HTTP/1.1\r\nHost: a\r\n"));
+  ASSERT_EQ(ApiClient(service.port()).get("/livez").status, 200);
+  service.send_signal(SIGTERM);
+  EXPECT_TRUE(wait_until([&] { return !RawClient(service.port()).connected(); }, kPatience));
+  EXPECT_EQ(ApiClient(operations).get("/readyz").status, 503);
+  EXPECT_EQ(ApiClient(operations).get("/livez").status, 200);
+  EXPECT_EQ(client.exchange("\r\n").status, 200);
+  EXPECT_EQ(service.wait_for_exit(kPatience), ExitStatus{});
+}
+
+TEST(OperationsPort, IsAnotherOneThanTheService) {
+  Bank bank("operations_taken");
+  const std::string taken = std::to_string(bank.service().port());
+  const RunResult same =
+      run_service({"serve"}, bank.settings_with({{"OPERATIONS_PORT", taken}, {"SERVICE_PORT", taken}}));
+  EXPECT_EQ(same.status.code, 2);
+  EXPECT_THAT(same.err, HasSubstr("OPERATIONS_PORT and SERVICE_PORT are both " + taken));
+  const RunResult in_use = run_service({"serve"}, bank.settings_with({{"OPERATIONS_PORT", taken}}));
+  EXPECT_EQ(in_use.status.code, 1);
+  EXPECT_THAT(in_use.err, HasSubstr("OPERATIONS_PORT"));
+  EXPECT_THAT(in_use.err, HasSubstr("is in use by another process"));
+}
+
+TEST(KeepaliveTimeout, IsASetting) {
+  Bank bank("keepalive", {{"KEEPALIVE_TIMEOUT", "1s"}});
+  RawClient client(bank.service().port());
+  EXPECT_EQ(client.exchange(format_request("GET", "/livez")).status, 200);
+  EXPECT_EQ(client.wait_for_ending(kPatience), RawClient::Ending::kEndOfStream);
+  for (const char* wrong : {"0s", "2h", "999ms"}) {
+    const RunResult refused = run_service({"check-config"}, bank.settings_with({{"KEEPALIVE_TIMEOUT", wrong}}));
+    EXPECT_EQ(refused.status.code, 1) << wrong;
+    EXPECT_THAT(refused.out + refused.err, HasSubstr("a duration from 1s to 3600s")) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace txn::test
