@@ -47,18 +47,21 @@ class Findings {
   bool has_error_ = false;
 };
 
+// What `serve` makes of it: without its file it still has a log.
+constexpr std::string_view kStandardErrorOnly = "; the log goes to standard error alone";
+
 // The directory may have to be made, so what counts is the nearest one that exists.
 void check_log_dir(const std::string& log_dir, Findings& findings) {
-  if (log_dir.empty()) return findings.ok("LOG_DIR: empty, logs go to standard error only");
+  if (log_dir.empty()) return findings.ok("LOG_DIR: none, logs go to standard error only");
   std::error_code error;
   std::filesystem::path directory = std::filesystem::absolute(log_dir, error);
   while (!std::filesystem::exists(directory, error) && directory.has_relative_path()) {
     directory = directory.parent_path();
   }
   if (!std::filesystem::is_directory(directory, error)) {
-    findings.error(concat("LOG_DIR: ", directory.string(), " is not a directory"));
+    findings.warning(concat("LOG_DIR: ", directory.string(), " is not a directory", kStandardErrorOnly));
   } else if (access(directory.c_str(), W_OK | X_OK) != 0) {
-    findings.error(concat("LOG_DIR: ", directory.string(), " is not writable"));
+    findings.warning(concat("LOG_DIR: ", directory.string(), " is not writable", kStandardErrorOnly));
   } else {
     findings.ok("LOG_DIR: writable");
   }

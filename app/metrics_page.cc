@@ -152,11 +152,12 @@ void write_transactions(Page& page) {
   });
 }
 
-void write_connections(Page& page, const Settings& settings) {
+void write_connections(Page& page, int connections_max) {
   page.gauge("http_connections", "Client connections that are open.",
              [](const WorkerMetrics& worker) { return worker.server->connections.value(); });
-  page.value("http_connections_max", MetricType::kGauge, "Client connections that may be open: MAX_CONNECTIONS.",
-             static_cast<uint64_t>(settings.max_connections));
+  page.value("http_connections_max", MetricType::kGauge,
+             "Client connections that may be open: MAX_CONNECTIONS, or what ulimit -n allows.",
+             static_cast<uint64_t>(connections_max));
   page.counter("http_connections_accepted_total", "Client connections accepted, those refused included.",
                [](const WorkerMetrics& worker) { return worker.server->accepted.value(); });
   page.counter("http_connections_refused_total", "Client connections above a limit: answered 503 or closed.",
@@ -436,7 +437,7 @@ void MetricsPage::write(std::string& out, ExpositionFormat format) const {
   Page page(out, format, start_us_, workers_);
   write_requests(page);
   write_transactions(page);
-  write_connections(page, process_.settings);
+  write_connections(page, process_.connections_max);
   write_tls(page, process_.tls.counters());
   write_ledger(page);
   write_limits(page);

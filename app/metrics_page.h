@@ -56,6 +56,7 @@ class TlsReload;
 // What the process has once.
 struct ProcessMetrics {
   const Settings& settings;
+  int connections_max = 0;  // clients, as far as `ulimit -n` has room for them
   const TokenKeySourceCounters& token_keys;
   const TlsReload& tls;
   const AccountsState& accounts;

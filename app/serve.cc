@@ -35,21 +35,38 @@ namespace {
 // Nobody has been told anything by then that is not true.
 constexpr int64_t kForceAfterNs = 3 * kNanosPerSecond;
 
-// Descriptors besides clients': the ring, mailboxes, listeners, database connections, logs.
-constexpr rlim_t kOwnDescriptors = 256;
+// Descriptors besides clients' and those of the database: rings, mailboxes, listeners, logs.
+constexpr int64_t kOwnDescriptors = 160;
+constexpr int64_t kRefusalsPerWorker = 64;
 
-void raise_descriptor_limit(const Settings& settings) {
+// What `ulimit -n` leaves for clients, after raising it as far as it goes. Whoever comes when all are taken is told so:
+// with no descriptor left to do that, they would wait without end.
+ClientDescriptors share_descriptors(const Settings& settings) {
+  const int64_t own = kOwnDescriptors + settings.database_pool_max;
+  const int64_t wanted = settings.max_connections + kRefusalsPerWorker * settings.workers + own;
+  ClientDescriptors shares{.connections = settings.max_connections,
+                           .refusals = static_cast<int>(kRefusalsPerWorker) * settings.workers};
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = static_cast<rlim_t>(settings.max_connections) + kOwnDescriptors;
-  if (limit.rlim_cur < wanted) {
-    limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return shares;
+  if (limit.rlim_cur < static_cast<rlim_t>(wanted)) {
+    limit.rlim_cur = std::min(static_cast<rlim_t>(wanted), limit.rlim_max);
     setrlimit(RLIMIT_NOFILE, &limit);
   }
-  if (limit.rlim_cur < wanted)
-    LOG(kWarning, "app.serve", "MAX_CONNECTIONS is more than `ulimit -n` allows; clients beyond it will have to wait")
+  const auto allowed = static_cast<int64_t>(std::min(limit.rlim_cur, static_cast<rlim_t>(wanted)));
+  if (allowed == wanted) return shares;
+  // Where there are few, half of them: then not everything that is counted as ours is in use either.
+  const int64_t for_clients = std::max(allowed - own, allowed / 2);
+  const int64_t refusals =
+      std::min(kRefusalsPerWorker * settings.workers, std::max<int64_t>(settings.workers, for_clients / 8));
+  shares.refusals = static_cast<int>(refusals);
+  shares.connections =
+      static_cast<int>(std::clamp<int64_t>(for_clients - refusals, settings.workers, settings.max_connections));
+  if (shares.connections < settings.max_connections)
+    LOG(kWarning, "app.serve", "`ulimit -n` allows fewer connections than MAX_CONNECTIONS; clients beyond get 503")
         .field("max_connections", settings.max_connections)
-        .field("open_files", static_cast<int64_t>(limit.rlim_cur));
+        .field("open_files", allowed)
+        .field("connections", shares.connections);
+  return shares;
 }
 
 LogLevel level_of(LogThreshold threshold) { return static_cast<LogLevel>(threshold); }
@@ -152,7 +169,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     LOG(kError, "app.serve", "The process cannot be confined").field("exception", confined.error().message);
     return kExitFailure;
   }
-  raise_descriptor_limit(settings);
+  const ClientDescriptors descriptors = share_descriptors(settings);
   TokenKeySource key_source(settings);
   if (auto loaded = key_source.load(); !loaded) {
     LOG(kError, "app.serve", "The keys of tokens cannot be used").field("exception", loaded.error().message);
@@ -195,6 +212,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     traces = std::make_unique<OtlpExporter>(
         OtlpOptions{.endpoint = *settings.otlp_endpoint, .service_version = std::string(version())});
   MetricsPage metrics_page({.settings = settings,
+                            .connections_max = descriptors.connections,
                             .token_keys = key_source.counters(),
                             .tls = tls,
                             .accounts = accounts,
@@ -208,6 +226,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
                 .metrics_page = metrics_page,
                 .metrics_scraper = metrics_scraper,
                 .connection_quota = connection_quota,
+                .descriptors = descriptors,
                 .tls = *tls_context,
                 .traces = traces.get(),
                 .workers_serving = settings.workers,

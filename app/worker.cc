@@ -80,7 +80,8 @@ ReaderOptions reader_options(const Settings& settings) {
 
 HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
   const Settings& settings = shared.settings;
-  return {.max_connections = static_cast<size_t>(settings.max_connections / settings.workers),
+  return {.max_connections = static_cast<size_t>(shared.descriptors.connections / settings.workers),
+          .max_refusals = static_cast<size_t>(shared.descriptors.refusals / settings.workers),
           .idle_timeout_ns = settings.keepalive_timeout.count() * kNanosPerMilli,
           .cors = cors.is_enabled() ? &cors : nullptr,
           .quota = &shared.connection_quota};

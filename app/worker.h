@@ -22,6 +22,12 @@
 
 namespace txn {
 
+// How `ulimit -n` is shared out, for the whole process.
+struct ClientDescriptors {
+  int connections = 0;  // clients that are served
+  int refusals = 0;     // clients beyond those that are being told so
+};
+
 // Seen by all workers of the process.
 struct Shared {
   const Settings& settings;
@@ -32,6 +38,7 @@ struct Shared {
   MetricsPage& metrics_page;
   MetricsScraper& metrics_scraper;
   ConnectionQuota& connection_quota;
+  ClientDescriptors descriptors;
   AccountsInFlight accounts_in_flight{};
   std::shared_ptr<const TlsContext> tls;  // at start; null: plain HTTP
   OtlpExporter* traces;                   // nullptr: requests are not traced

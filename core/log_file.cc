@@ -1,6 +1,7 @@
 #include "core/log_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +32,10 @@ size_t whole_lines_within(std::string_view lines, size_t limit) {
 LogFile::LogFile(LogFileOptions options)
     : options_(std::move(options)), path_(options_.directory + "/" + std::string(kFileName)) {}
 
-LogFile::~LogFile() { close(); }
+LogFile::~LogFile() {
+  close();
+  if (directory_ >= 0) ::close(directory_);
+}
 
 void LogFile::append(std::string_view lines, int64_t now_ns) {
   if (options_.directory.empty()) return;
@@ -74,6 +78,7 @@ void LogFile::reopen() {
 Result<void> LogFile::open() {
   std::error_code error;
   std::filesystem::create_directories(options_.directory, error);  // open() below says what is wrong with it
+  if (auto taken = take_directory(); !taken) return taken;
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, kFileMode);
   if (descriptor_ < 0) return fail_errno(path_.c_str(), error ? error.value() : errno);
   struct stat status{};
@@ -82,6 +87,20 @@ Result<void> LogFile::open() {
   char last = '\n';
   if (size_ > 0 && ::pread(descriptor_, &last, 1, size_ - 1) == 1 && last != '\n')
     size_ += ::write(descriptor_, "\n", 1);
+  return {};
+}
+
+// Where the directory cannot be locked, as on some network file systems, nobody is kept out.
+Result<void> LogFile::take_directory() {
+  if (directory_ >= 0) return {};
+  const int directory = ::open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return {};
+  if (::flock(directory, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(directory);
+    return fail(ErrorKind::kUnavailable,
+                options_.directory + " is another process's LOG_DIR: give each service one of its own");
+  }
+  directory_ = directory;
   return {};
 }
 

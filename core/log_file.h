@@ -6,6 +6,9 @@
 //
 // Nothing here stops the service: what cannot be written is counted, said once, and tried again a second later. A file
 // never holds half a line, also when the disk fills in the middle of one.
+//
+// One process a directory: two would rotate each other's lines away. The second one is told so, and writes when the
+// first has gone.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +53,7 @@ class LogFile {
 
  private:
   Result<void> open();
+  Result<void> take_directory();
   void close();
   Result<void> write_lines(std::string_view lines);
   void rotate(int64_t now_ns);
@@ -61,6 +65,7 @@ class LogFile {
   const LogFileOptions options_;
   const std::string path_;
   int descriptor_ = -1;
+  int directory_ = -1;  // locked for as long as it is open
   int64_t size_ = 0;
   int64_t retry_at_ns_ = INT64_MIN;   // not open: when to try next
   int64_t rotate_at_ns_ = INT64_MIN;  // rotation has failed: when to try next

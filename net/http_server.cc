@@ -81,7 +81,7 @@ void HttpServer::add_connection(int socket) {
   }
   if (over_limit) {
     ++counters_.refused;
-    if (refusing_count_ == kOverLimitMax) {
+    if (refusing_count_ == options_.max_refusals) {
       ::close(socket);
       return;
     }

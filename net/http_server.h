@@ -17,7 +17,8 @@
 namespace txn {
 
 struct HttpServerOptions {
-  size_t max_connections = 5000;                        // of this worker
+  size_t max_connections = 5000;  // of this worker
+  size_t max_refusals = 64;       // above that, told so (503) at a time; still more are closed without a word
   int64_t handshake_timeout_ns = 10 * kNanosPerSecond;  // of TLS, from the connection's beginning
   int64_t head_timeout_ns = 5 * kNanosPerSecond;
   int64_t body_timeout_ns = 10 * kNanosPerSecond;
@@ -41,8 +42,6 @@ inline constexpr size_t kAheadMaxBytes = 64 * 1024;
 // Steps of TLS handshakes in one turn; more wait for the next. A step may take a signature (ECDSA P-256 a tenth of a
 // millisecond, RSA half of one or more), and those who already are connected must not wait for a hundred of them.
 inline constexpr size_t kHandshakesPerTurn = 4;
-// Connections above a limit that are told so (503), at a time; still more are closed without a word.
-inline constexpr size_t kOverLimitMax = 64;
 
 struct HttpServerCounters {
   Gauge connections;  // open now

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -156,6 +157,21 @@ TEST_F(LogFileTest, ADirectoryThatCannotBeMadeIsSaidOnceAndTriedAgain) {
   file.append(line(5, 20), 2 * LogFile::kRetryNs);
   EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("written again"));
   EXPECT_EQ(content(path()), line(5, 20));
+}
+
+TEST_F(LogFileTest, TwoDoNotShareADirectory) {
+  auto first = std::make_unique<LogFile>(options(1000, 2));
+  first->append(line(0, 20), 0);
+  LogFile second(options(1000, 2));
+  testing::internal::CaptureStderr();
+  second.append(line(1, 20), 0);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("is another process's LOG_DIR"));
+  EXPECT_EQ(second.counters().lines_dropped, 1u);
+  EXPECT_EQ(content(path()), line(0, 20));
+  // A process that takes the place of another writes on when that has gone.
+  first.reset();
+  second.append(line(2, 20), LogFile::kRetryNs);
+  EXPECT_EQ(content(path()), line(0, 20) + line(2, 20));
 }
 
 TEST_F(LogFileTest, AFullDiskCostsLinesButNothingElse) {

@@ -364,9 +364,11 @@ TEST(HttpServer, RefusedConnectionsDoNotPileUp) {
   RawClient served(server.port());
   EXPECT_EQ(served.exchange(format_request("GET", "/now")).status, 200);
   std::vector<RawClient> silent;
-  for (size_t i = 0; i < 3 * kOverLimitMax; ++i) silent.emplace_back(server.port());
-  ASSERT_TRUE(server.eventually([&] { return server.server().counters().accepted == 1 + 3 * kOverLimitMax; }));
-  EXPECT_LE(server.ask<size_t>([&] { return server.server().connection_count(); }), 1 + kOverLimitMax);
+  for (size_t i = 0; i < 3 * HttpServerOptions().max_refusals; ++i) silent.emplace_back(server.port());
+  ASSERT_TRUE(server.eventually(
+      [&] { return server.server().counters().accepted == 1 + 3 * HttpServerOptions().max_refusals; }));
+  EXPECT_LE(server.ask<size_t>([&] { return server.server().connection_count(); }),
+            1 + HttpServerOptions().max_refusals);
   ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 1; })) << "though nobody has closed";
   EXPECT_EQ(served.exchange(format_request("GET", "/now")).status, 200);
   served.close();
