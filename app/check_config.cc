@@ -87,6 +87,7 @@ void check_tls(const Settings& settings, Findings& findings) {
   const auto context = TlsContext::load(tls_files(settings), std::make_shared<TlsTicketKeys>());
   if (!context) return findings.error(context.error().message);
   findings.ok("TLS_CERT_FILE, TLS_KEY_FILE: the key belongs to the certificate");
+  for (const std::string& warning : (*context)->warnings()) findings.warning(warning);
   const int64_t days_left = ((*context)->certificate_not_after() - std::time(nullptr)) / 86400;
   if ((*context)->certificate_not_after() - std::time(nullptr) < kExpiryWarningSeconds) {
     findings.warning(concat("TLS_CERT_FILE: expires in ", days_left, " days"));
