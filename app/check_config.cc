@@ -73,6 +73,8 @@ void check_token_keys(const Settings& settings, Findings& findings) {
   const auto keys = source.make_keys();
   const char* const name = settings.jwt_jwks_file.empty() ? "JWT_PUBLIC_KEY_FILE" : "JWT_JWKS_FILE";
   for (const std::string& reason : keys->skipped()) findings.warning(concat(name, ": passed over ", reason));
+  for (const std::string& which : keys->shared_ids())
+    findings.warning(concat(name, ": ", which, " have the same kid and differ; each is tried"));
   findings.ok(concat(name, ": ", keys->size(), keys->size() == 1 ? " key for " : " keys for ",
                      to_string(settings.jwt_algorithm)));
 }

@@ -17,6 +17,7 @@
 
 #include "app/base64url.h"
 #include "app/token_keys.h"
+#include "core/byte_order_mark.h"
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/json_writer.h"
@@ -88,6 +89,7 @@ Result<TokenSigner> TokenSigner::with_secret(std::string_view secret) {
 }
 
 Result<TokenSigner> TokenSigner::with_private_key(JwtAlgorithm algorithm, std::string_view pem) {
+  pem = without_byte_order_mark(pem);
   if (pem.size() > kKeyFileBytesMax) return fail(ErrorKind::kInvalidArgument, "too long for a key");
   const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   bssl::UniquePtr<EVP_PKEY> key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr) : nullptr);
