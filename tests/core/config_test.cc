@@ -260,28 +260,62 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedValue,
-    testing::Values(Case{"SERVICE_HOST", "localhost"}, Case{"SERVICE_HOST", "300.0.0.1"}, Case{"SERVICE_HOST", "[]"},
-                    Case{"SERVICE_PORT", "-1"}, Case{"SERVICE_PORT", "80 "}, Case{"SERVICE_PORT", "0x50"},
-                    Case{"SERVICE_PORT", "+80"}, Case{"WORKERS", "0"}, Case{"LEDGER_LANES", "9"},
-                    Case{"LEDGER_BATCH_MAX", "1025"}, Case{"LEDGER_QUEUE_MAX", "99999999999999999999"},
-                    Case{"DATABASE_PORT", "0"}, Case{"DATABASE_URL", "mysql://a"}, Case{"DATABASE_URL", "bank"},
-                    Case{"DATABASE_COMMAND_TIMEOUT", "0"}, Case{"DATABASE_COMMAND_TIMEOUT", "1.5s"},
-                    Case{"JWT_ALGORITHM", "hs256"}, Case{"JWT_ALGORITHM", "none"}, Case{"AUTH_MISSING_STATUS", "404"},
-                    Case{"RATE_LIMIT_ENABLED", "maybe"}, Case{"RATE_LIMIT_TRANSFERS", "0/hour"},
-                    Case{"RATE_LIMIT_TRANSFERS", "20/week"}, Case{"RATE_LIMIT_TRANSFERS", "20"},
-                    Case{"RATE_LIMIT_KEY", "account"}, Case{"RATE_LIMIT_STORAGE", "disk"},
-                    Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"}, Case{"TRUSTED_PROXIES", "10.0.0.0/33"},
-                    Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"}, Case{"LOG_MAX_BYTES", "1"},
-                    Case{"OTLP_ENDPOINT", "collector:4318"}, Case{"OTLP_ENDPOINT", "https://collector:4318"},
-                    Case{"TRACE_SAMPLE_RATIO", "1.1"}, Case{"TRACE_SAMPLE_RATIO", "10%"}, Case{"ACCESS_LOG", "ALL"},
-                    Case{"ACCESS_LOG", "sample"}, Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"},
-                    Case{"ACCOUNT_SERVICE_URL", "accounts:8001"}, Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://a b/"}, Case{"ACCOUNT_SERVICE_URL", "http://a:0"},
-                    Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
-                    Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
-                    Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"},
-                    Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"}, Case{"CORS_ALLOWED_ORIGINS", "a.example"},
-                    Case{"DRAIN_TIMEOUT", "31"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"}));
+    testing::Values(
+        Case{"SERVICE_HOST", "localhost"}, Case{"SERVICE_HOST", "300.0.0.1"}, Case{"SERVICE_HOST", "[]"},
+        Case{"SERVICE_PORT", "-1"}, Case{"SERVICE_PORT", "80 "}, Case{"SERVICE_PORT", "0x50"},
+        Case{"SERVICE_PORT", "+80"}, Case{"WORKERS", "0"}, Case{"LEDGER_LANES", "9"}, Case{"LEDGER_BATCH_MAX", "1025"},
+        Case{"LEDGER_QUEUE_MAX", "99999999999999999999"}, Case{"DATABASE_PORT", "0"}, Case{"DATABASE_URL", "mysql://a"},
+        Case{"DATABASE_URL", "bank"}, Case{"DATABASE_COMMAND_TIMEOUT", "0"}, Case{"DATABASE_COMMAND_TIMEOUT", "1.5s"},
+        Case{"JWT_ALGORITHM", "hs256"}, Case{"JWT_ALGORITHM", "none"}, Case{"AUTH_MISSING_STATUS", "404"},
+        Case{"RATE_LIMIT_ENABLED", "maybe"}, Case{"RATE_LIMIT_TRANSFERS", "0/hour"},
+        Case{"RATE_LIMIT_TRANSFERS", "20/week"}, Case{"RATE_LIMIT_TRANSFERS", "20"}, Case{"RATE_LIMIT_KEY", "account"},
+        Case{"RATE_LIMIT_STORAGE", "disk"}, Case{"RATE_LIMIT_STORAGE", "redis://:6379/0"},
+        Case{"TRUSTED_PROXIES", "10.0.0.0/33"}, Case{"TRUSTED_PROXIES", "proxy.example"}, Case{"LOG_LEVEL", "LOUD"},
+        Case{"LOG_MAX_BYTES", "1"}, Case{"OTLP_ENDPOINT", "collector:4318"},
+        Case{"OTLP_ENDPOINT", "https://collector:4318"}, Case{"TRACE_SAMPLE_RATIO", "1.1"},
+        Case{"TRACE_SAMPLE_RATIO", "10%"}, Case{"ACCESS_LOG", "ALL"}, Case{"ACCESS_LOG", "sample"},
+        Case{"ACCESS_LOG", "sample:0"}, Case{"LOG_MAX_BYTES", "10MB"}, Case{"ACCOUNT_SERVICE_URL", "accounts:8001"},
+        Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"}, Case{"ACCOUNT_SERVICE_URL", "http://a b/"},
+        Case{"ACCOUNT_SERVICE_URL", "http://a:0"}, Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
+        Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
+        Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"}, Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"},
+        Case{"CORS_ALLOWED_ORIGINS", "a.example"}, Case{"DRAIN_TIMEOUT", "31"}, Case{"CORE_DUMPS", "perhaps"},
+        Case{"JWT_LEEWAY", "-1"}, Case{"JWT_SUBJECT_CLAIM", "user..id"}, Case{"JWT_SUBJECT_CLAIM", ".id"},
+        Case{"JWT_SUBJECT_CLAIM", "exp"}, Case{"JWT_ROLE_CLAIM", "realm_access."}, Case{"JWT_ROLE_CLAIM", "aud"},
+        Case{"JWT_ROLE_CLAIM", "a\nb"}, Case{"JWT_ROLE_MAP", "bank-teller"}, Case{"JWT_ROLE_MAP", "bank-teller=teller"},
+        Case{"JWT_ROLE_MAP", "bank-teller=ROOT"}, Case{"JWT_ROLE_MAP", "=TELLER"},
+        Case{"JWT_ROLE_MAP", "a=TELLER,a=CUSTOMER"}));
+
+TEST(LoadSettings, ClaimsOfIdentityProviders) {
+  const Settings settings =
+      load_flags({{"JWT_SUBJECT_CLAIM", "https://bank.example/user_id"},
+                  {"JWT_ROLE_CLAIM", "realm_access.roles"},
+                  {"JWT_ROLE_MAP", " bank-teller = TELLER,, cn=clerk=TELLER ,Customer=CUSTOMER"}});
+  EXPECT_EQ(settings.jwt_subject_claim, "https://bank.example/user_id");
+  EXPECT_EQ(settings.jwt_role_claim, "realm_access.roles");
+  EXPECT_THAT(settings.jwt_role_map, ElementsAre(RoleName{"bank-teller", "TELLER"}, RoleName{"cn=clerk", "TELLER"},
+                                                 RoleName{"Customer", "CUSTOMER"}));
+  const Settings defaults = load_flags({});
+  EXPECT_EQ(defaults.jwt_subject_claim, "");
+  EXPECT_EQ(defaults.jwt_role_claim, "role");
+  EXPECT_TRUE(defaults.jwt_role_map.empty());
+  EXPECT_THAT(errors_of({{"JWT_ROLE_MAP", "bank-teller=ROOT"}}),
+              ElementsAre("JWT_ROLE_MAP from the environment: 'bank-teller=ROOT' is not a comma-separated list of up "
+                          "to 64 NAME=ROLE, each "
+                          "NAME once, ROLE being CUSTOMER, TELLER or ADMIN"));
+  EXPECT_THAT(errors_of({{"JWT_ROLE_CLAIM", std::string(256, 'r')}}), IsEmpty());
+  EXPECT_EQ(errors_of({{"JWT_ROLE_CLAIM", std::string(257, 'r')}}).size(), 1u);
+  EXPECT_THAT(errors_of({{"JWT_ROLE_CLAIM", "sub"}}),
+              ElementsAre("JWT_ROLE_CLAIM is sub, where the subject is: no claim is a number and a role"));
+  EXPECT_THAT(errors_of({{"JWT_SUBJECT_CLAIM", "who"}, {"JWT_ROLE_CLAIM", "who"}}),
+              ElementsAre("JWT_ROLE_CLAIM is who, where the subject is: no claim is a number and a role"));
+}
+
+TEST(ConfigText, AByteOrderMarkHidesNothing) {
+  const auto values = parse_config_text("\xEF\xBB\xBFSERVICE_PORT=80\n", "f");
+  ASSERT_TRUE(values.has_value());
+  EXPECT_EQ(values->at("SERVICE_PORT"), "80");
+}
 
 TEST(LoadSettings, BracketsOfAnIpv6AddressAreDropped) {
   EXPECT_EQ(load_flags({{"SERVICE_HOST", "[::1]"}}).service_host, "::1");
