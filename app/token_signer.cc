@@ -108,10 +108,14 @@ std::string TokenSigner::sign_text(std::string_view header, std::string_view pay
 }
 
 std::string TokenSigner::sign(const TokenClaims& claims, std::string_view kid) const {
-  std::string payload = "{\"sub\":\"";
+  std::string payload = "{";
+  append_json_string(payload, claims.subject_claim);
+  payload += ":\"";
   append_json_int(payload, claims.subject);  // a StringOrURI, RFC 7519 section 4.1.2
-  payload += "\",\"role\":";
-  append_json_string(payload, to_string(claims.role));
+  payload += "\",";
+  append_json_string(payload, claims.role_claim);
+  payload += ':';
+  append_json_string(payload, claims.role_name.empty() ? to_string(claims.role) : claims.role_name);
   payload += ",\"iat\":";
   append_json_int(payload, claims.issued_at);
   payload += ",\"exp\":";

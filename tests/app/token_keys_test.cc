@@ -53,11 +53,11 @@ void expect_good(TokenVerifier& verifier, const std::string& token, std::string_
 }
 
 void expect_refused(TokenVerifier& verifier, const std::string& token, std::string_view what = "",
-                    TokenError kind = TokenError::kBadSignature) {
+                    TokenErrorKind kind = TokenErrorKind::kBadSignature) {
   for (int i = 0; i < 2; ++i) {
     const auto principal = verifier.verify(token, kNow);
     ASSERT_FALSE(principal.has_value()) << what << " " << token;
-    EXPECT_EQ(principal.error(), kind) << what;
+    EXPECT_EQ(kind_of(principal.error()), kind) << what;
   }
 }
 
@@ -68,15 +68,15 @@ void expect_refused(TokenVerifier& verifier, const std::string& token, std::stri
 constexpr const char* kRfc7515Payload =
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 
-void expect_vector(TokenVerifier& verifier, const std::string& token, TokenError when_signature_holds) {
-  EXPECT_EQ(verifier.verify(token, 1'300'819'000).error(), when_signature_holds);
+void expect_vector(TokenVerifier& verifier, const std::string& token, TokenErrorKind when_signature_holds) {
+  EXPECT_EQ(kind_of(verifier.verify(token, 1'300'819'000).error()), when_signature_holds);
   // One bit of each byte of the signature.
   const size_t first = token.rfind('.') + 1;
   for (size_t i = first; i < token.size(); ++i) {
     std::string changed = token;
     changed[i] = changed[i] == 'A' ? 'B' : 'A';
     const auto result = verifier.verify(changed, 1'300'819'000);
-    EXPECT_NE(result.error(), when_signature_holds) << i;
+    EXPECT_NE(kind_of(result.error()), when_signature_holds) << i;
   }
 }
 
@@ -93,7 +93,7 @@ TEST(RfcVectors, Rs256OfRfc7515AppendixA2) {
                     "bds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0G"
                     "arZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgG"
                     "Y9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
-                TokenError::kWrongClaims);
+                TokenErrorKind::kWrongClaims);
 }
 
 constexpr const char* kRfc7515EcKey =
@@ -105,7 +105,7 @@ TEST(RfcVectors, Es256OfRfc7515AppendixA3) {
   expect_vector(*verifier,
                 "eyJhbGciOiJFUzI1NiJ9."s + kRfc7515Payload +
                     ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-                TokenError::kWrongClaims);
+                TokenErrorKind::kWrongClaims);
 }
 
 TEST(RfcVectors, EdDsaOfRfc8037AppendixA4) {
@@ -116,7 +116,7 @@ TEST(RfcVectors, EdDsaOfRfc8037AppendixA4) {
   expect_vector(*verifier,
                 "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
                 "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
-                TokenError::kMalformed);
+                TokenErrorKind::kMalformed);
 }
 
 TEST(RfcVectors, UnsecuredOfRfc7515AppendixA5AndCriticalOfAppendixE) {
@@ -125,7 +125,7 @@ TEST(RfcVectors, UnsecuredOfRfc7515AppendixA5AndCriticalOfAppendixE) {
   expect_refused(*verifier,
                  "eyJhbGciOiJub25lIiwNCiAiY3JpdCI6WyJodHRwOi8vZXhhbXBsZS5jb20vVU5ERUZJTkVEIl0sDQogImh0dHA6Ly9leGFtcGxl"
                  "LmNvbS9VTkRFRklORUQiOnRydWUNCn0.RkFJTA.",
-                 "crit", TokenError::kMalformed);
+                 "crit", TokenErrorKind::kMalformed);
 }
 
 // --- All algorithms --------------------------------------------------------------------------------------------------
@@ -206,10 +206,10 @@ TEST(Algorithms, NoKeyIsTakenFromTheToken) {
           R"(,"jku":"https://attacker.example/jwks.json")"s, R"(,"x5u":"https://attacker.example/cert.pem")"s,
           R"(,"jku":"file:///etc/passwd")"s}) {
       expect_refused(*verifier, attacker.signer().sign_text(header_of(algorithm, more), good_claims()), more,
-                     TokenError::kMalformed);
+                     TokenErrorKind::kMalformed);
       // Not even beside a good signature: whoever puts it there expects it to count.
       expect_refused(*verifier, pair.signer().sign_text(header_of(algorithm, more), good_claims()), more,
-                     TokenError::kMalformed);
+                     TokenErrorKind::kMalformed);
     }
   }
 }
@@ -237,16 +237,16 @@ TEST(Algorithms, TruncatedAndLengthenedSignatures) {
           std::string(64, '\0'), std::string(256, '\0'), std::string(384, '\0'), std::string(512, '\x01')}) {
       expect_refused(*verifier, with(wrong), std::to_string(wrong.size()));
     }
-    expect_refused(*verifier, with(std::string(513, '\x01')), "beyond the longest", TokenError::kMalformed);
+    expect_refused(*verifier, with(std::string(513, '\x01')), "beyond the longest", TokenErrorKind::kMalformed);
     // The last character's spare bits.
     if (bytes % 3 != 0) {
       std::string spare = token;
       constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
       spare.back() = kAlphabet[kAlphabet.find(spare.back()) ^ 1];
-      expect_refused(*verifier, spare, "spare bits", TokenError::kMalformed);
+      expect_refused(*verifier, spare, "spare bits", TokenErrorKind::kMalformed);
     }
     for (const char* tail : {"=", "==", "\n", " ", "%"}) {
-      expect_refused(*verifier, token + tail, tail, TokenError::kMalformed);
+      expect_refused(*verifier, token + tail, tail, TokenErrorKind::kMalformed);
     }
   }
 }
@@ -313,11 +313,11 @@ TEST(KeyIds, ChooseAmongSeveralKeys) {
   }
   for (const std::string_view more : {R"(,"kid":1)", R"(,"kid":null)", R"(,"kid":["a"])", R"(,"kid":{"a":1})",
                                       R"(,"kid":"a","kid":"a")", R"(,"kid":"a","kid":"c")"}) {
-    expect_refused(*verifier, by(a, more), more, TokenError::kMalformed);
+    expect_refused(*verifier, by(a, more), more, TokenErrorKind::kMalformed);
   }
   expect_refused(*verifier, by(a, ",\"kid\":\"" + std::string(kKidBytesMax, 'k') + "\""), "as long as may be");
   expect_refused(*verifier, by(a, ",\"kid\":\"" + std::string(kKidBytesMax + 1, 'k') + "\""), "too long",
-                 TokenError::kMalformed);
+                 TokenErrorKind::kMalformed);
 }
 
 TEST(KeyIds, AreNeededOnlyAmongSeveral) {
