@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <string_view>
 
 #include "app/context.h"
 #include "app/problem.h"
@@ -20,7 +21,15 @@ enum class Access : uint8_t {
 
 bool may_call(Role role, Access access);
 
+// Why a request is nobody's.
+struct AuthRefusal {
+  Problem problem = Problem::kNotAuthenticated;
+  // Views of what lives as long as the worker; empty: the problem says it all.
+  std::string_view detail;  // for the client
+  std::string_view reason;  // for the log; never anything out of the token
+};
+
 // kNotAuthenticated without credentials, kInvalidToken or kTokenExpired for those that do not hold.
-std::expected<Principal, Problem> authenticate(Context& context, const HttpRequest& request);
+std::expected<Principal, AuthRefusal> authenticate(Context& context, const HttpRequest& request);
 
 }  // namespace txn

@@ -7,20 +7,26 @@ namespace {
 
 constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr uint8_t kNotInAlphabet = 0xFF;
-constexpr std::array<uint8_t, 256> kSextets = [] {
-  std::array<uint8_t, 256> sextets;
+using Sextets = std::array<uint8_t, 256>;
+constexpr Sextets kSextets = [] {
+  Sextets sextets;
   sextets.fill(kNotInAlphabet);
   for (uint8_t i = 0; i < 64; ++i) sextets[static_cast<uint8_t>(kAlphabet[i])] = i;
   return sextets;
 }();
+constexpr Sextets kSextetsOfBoth = [] {
+  Sextets sextets = kSextets;
+  sextets['+'] = 62;
+  sextets['/'] = 63;
+  return sextets;
+}();
 
-}  // namespace
-
-ptrdiff_t decode_base64url(std::string_view text, uint8_t* out) {
+template <const Sextets& kTable>
+ptrdiff_t decode(std::string_view text, uint8_t* out) {
   const uint8_t* const begin = out;
   const char* p = text.data();
   const char* const end = p + text.size();
-  const auto sextet = [](char c) { return uint32_t{kSextets[static_cast<uint8_t>(c)]}; };
+  const auto sextet = [](char c) { return uint32_t{kTable[static_cast<uint8_t>(c)]}; };
   while (end - p >= 4) {
     const uint32_t a = sextet(p[0]), b = sextet(p[1]), c = sextet(p[2]), d = sextet(p[3]);
     if ((a | b | c | d) > 63) return -1;
@@ -51,6 +57,17 @@ ptrdiff_t decode_base64url(std::string_view text, uint8_t* out) {
       return -1;
   }
   return out - begin;
+}
+
+}  // namespace
+
+ptrdiff_t decode_base64url(std::string_view text, uint8_t* out) { return decode<kSextets>(text, out); }
+
+ptrdiff_t decode_any_base64(std::string_view text, uint8_t* out) {
+  if (text.size() % 4 == 0) {
+    for (int padding = 0; padding < 2 && text.ends_with('='); ++padding) text.remove_suffix(1);
+  }
+  return decode<kSextetsOfBoth>(text, out);
 }
 
 std::string encode_base64url(std::string_view bytes) {

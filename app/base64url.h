@@ -16,6 +16,11 @@ constexpr size_t base64url_bytes_max(size_t characters) { return characters / 4 
 // not zero.
 ptrdiff_t decode_base64url(std::string_view text, uint8_t* out);
 
+// The same for what others have written loosely: either alphabet, '-' and '_' or '+' and '/', with the padding that
+// belongs there or without. Bytes still have one meaning, and spare bits are still zero. Not for tokens: those have one
+// spelling.
+ptrdiff_t decode_any_base64(std::string_view text, uint8_t* out);
+
 std::string encode_base64url(std::string_view bytes);
 
 }  // namespace txn

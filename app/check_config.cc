@@ -76,6 +76,8 @@ void check_token_keys(const Settings& settings, Findings& findings) {
   const auto keys = source.make_keys();
   const char* const name = settings.jwt_jwks_file.empty() ? "JWT_PUBLIC_KEY_FILE" : "JWT_JWKS_FILE";
   for (const std::string& reason : keys->skipped()) findings.warning(concat(name, ": passed over ", reason));
+  for (const std::string& which : keys->shared_ids())
+    findings.warning(concat(name, ": ", which, " have the same kid and differ; each is tried"));
   findings.ok(concat(name, ": ", keys->size(), keys->size() == 1 ? " key for " : " keys for ",
                      to_string(settings.jwt_algorithm)));
 }
@@ -90,6 +92,7 @@ void check_tls(const Settings& settings, Findings& findings) {
   const auto context = TlsContext::load(tls_files(settings), std::make_shared<TlsTicketKeys>());
   if (!context) return findings.error(context.error().message);
   findings.ok("TLS_CERT_FILE, TLS_KEY_FILE: the key belongs to the certificate");
+  for (const std::string& warning : (*context)->warnings()) findings.warning(warning);
   const int64_t days_left = ((*context)->certificate_not_after() - std::time(nullptr)) / 86400;
   if ((*context)->certificate_not_after() - std::time(nullptr) < kExpiryWarningSeconds) {
     findings.warning(concat("TLS_CERT_FILE: expires in ", days_left, " days"));

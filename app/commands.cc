@@ -365,6 +365,17 @@ int cmd_token(const Settings& settings, const TokenOptions& options) {
   TokenClaims claims;
   claims.subject = options.subject;
   claims.role = *role;
+  // As the service would look for them: a claim is first looked for by its whole name, dots and all.
+  if (!settings.jwt_subject_claim.empty()) claims.subject_claim = settings.jwt_subject_claim;
+  claims.role_claim = settings.jwt_role_claim;
+  if (!settings.jwt_role_map.empty()) {
+    const auto name = std::ranges::find(settings.jwt_role_map, options.role, &RoleName::role);
+    if (name == settings.jwt_role_map.end()) {
+      print_error(concat("--role: JWT_ROLE_MAP has no name for ", options.role));
+      return kExitUsage;
+    }
+    claims.role_name = name->name;
+  }
   claims.issued_at = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   claims.expires_at = claims.issued_at + options.ttl_seconds;
   claims.issuer = options.issuer ? *options.issuer : settings.jwt_issuer;

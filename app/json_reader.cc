@@ -241,22 +241,37 @@ JsonKind kind_of(char first) {
   }
 }
 
+constexpr std::string_view kBetweenValues = " \t\r\n,:";
+
+// Takes the value that validated `rest` begins with off it.
+JsonValue take_value(std::string_view& rest) {
+  JsonValue value{.kind = kind_of(rest.front()), .escaped = false, .text = {}};
+  if (value.kind == JsonKind::kString) {
+    value.text = inside_quotes(rest);
+    value.escaped = value.text.find('\\') != std::string_view::npos;
+    rest.remove_prefix(value.text.size() + 2);
+    return value;
+  }
+  const bool is_container = value.kind == JsonKind::kArray || value.kind == JsonKind::kObject;
+  value.text = is_container ? whole_container(rest) : rest.substr(0, rest.find_first_of(" \t\r\n,]}"));
+  rest.remove_prefix(value.text.size());
+  return value;
+}
+
 }  // namespace
 
 std::optional<JsonValue> JsonElements::next() {
-  rest_.remove_prefix(rest_.find_first_not_of(" \t\r\n,"));
+  rest_.remove_prefix(rest_.find_first_not_of(kBetweenValues));
   if (rest_.front() == ']') return std::nullopt;
-  JsonValue element{.kind = kind_of(rest_.front()), .escaped = false, .text = {}};
-  if (element.kind == JsonKind::kString) {
-    element.text = inside_quotes(rest_);
-    element.escaped = element.text.find('\\') != std::string_view::npos;
-    rest_.remove_prefix(element.text.size() + 2);
-    return element;
-  }
-  const bool is_container = element.kind == JsonKind::kArray || element.kind == JsonKind::kObject;
-  element.text = is_container ? whole_container(rest_) : rest_.substr(0, rest_.find_first_of(" \t\r\n,]"));
-  rest_.remove_prefix(element.text.size());
-  return element;
+  return take_value(rest_);
+}
+
+std::optional<JsonFields::Field> JsonFields::next() {
+  rest_.remove_prefix(rest_.find_first_not_of(kBetweenValues));
+  if (rest_.front() == '}') return std::nullopt;
+  const JsonValue key = take_value(rest_);
+  rest_.remove_prefix(rest_.find_first_not_of(kBetweenValues));
+  return Field{.key = key, .value = take_value(rest_)};
 }
 
 struct JsonReader::State {

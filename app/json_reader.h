@@ -56,6 +56,37 @@ class JsonElements {
   std::string_view rest_;  // what follows the last element, to the closing bracket
 };
 
+// The members of an object within what read() has validated, one after the other. Nobody has looked whether one is
+// named twice. Valid as long as that text is.
+class JsonFields {
+ public:
+  struct Field {
+    JsonValue key;  // a string
+    JsonValue value;
+  };
+  // `object` is the whole of it, braces included, as JsonValue::text has it.
+  explicit JsonFields(std::string_view object) : rest_(object.substr(1)) {}
+  // Nothing after the last.
+  std::optional<Field> next();
+
+ private:
+  std::string_view rest_;  // what follows the last member, to the closing brace
+};
+
+// Room to unescape one string after the other in. One thread.
+class JsonUnescaper {
+ public:
+  explicit JsonUnescaper(size_t bytes_max) : room_(new char[bytes_max]) {}
+  // The text of a string that read() has validated, of at most bytes_max; valid until the next call.
+  std::string_view unescaped(const JsonValue& string) {
+    if (!string.escaped) return string.text;
+    return {room_.get(), unescape_json(string.text, room_.get()).length};
+  }
+
+ private:
+  std::unique_ptr<char[]> room_;
+};
+
 // One per thread: owns the parser and the padded buffer, both allocated once.
 class JsonReader {
  public:

@@ -321,13 +321,11 @@ void write_database(Page& page, const Settings& settings, const ConnectorCounter
 }
 
 void write_tokens(Page& page, const TokenKeySourceCounters& keys) {
-  constexpr std::array<std::string_view, kTokenErrorCount> kReasons{"malformed", "bad_signature", "expired",
-                                                                    "not_yet_valid", "wrong_claims"};
   page.counter("tokens_accepted_total", "Tokens that held.",
                [](const WorkerMetrics& worker) { return worker.tokens->accepted.value(); });
   page.writer().family("tokens_refused_total", MetricType::kCounter, "Tokens that did not hold.");
-  for (size_t i = 0; i < kReasons.size(); ++i) {
-    page.writer().sample({{"reason", kReasons[i]}},
+  for (size_t i = 0; i < kTokenErrorKindCount; ++i) {
+    page.writer().sample({{"reason", to_string(static_cast<TokenErrorKind>(i))}},
                          page.sum([i](const WorkerMetrics& worker) { return worker.tokens->refused[i].value(); }));
   }
   page.counter("token_cache_hits_total", "Tokens that had been verified before and were remembered.",

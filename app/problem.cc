@@ -141,7 +141,7 @@ Problem problem_of(OutcomeCode code) {
 }
 
 Problem problem_of(TokenError error) {
-  return error == TokenError::kExpired ? Problem::kTokenExpired : Problem::kInvalidToken;
+  return kind_of(error) == TokenErrorKind::kExpired ? Problem::kTokenExpired : Problem::kInvalidToken;
 }
 
 Problem problem_of(BodyError::Kind kind) {

@@ -42,7 +42,7 @@ struct RequestRecord final : ExchangeData {
   std::optional<Principal> caller;  // who has proved to be asking
   std::optional<Movement> movement;
   std::optional<Problem> problem;  // the error that is answered
-  std::string_view reason;         // a literal, for the log: why, where error_code alone does not say; empty: it does
+  std::string_view reason;         // lives as long as the worker; for the log: why, where error_code alone does not say
 
   TraceIdText trace_id{};             // the caller's, else a new one
   std::optional<TraceParent> parent;  // as the caller sent it

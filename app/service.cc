@@ -155,7 +155,7 @@ void Service::on_request(Exchange& exchange) {
 Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteMatch match) {
   RateLimiter& limits = context_.limits;
   const IpAddress& address = record_of(exchange).client;
-  std::optional<std::expected<Principal, Problem>> caller;
+  std::optional<std::expected<Principal, AuthRefusal>> caller;
   RateLimitDecision decision;
   // What is turned away for overload takes nothing from its client's limit, and is told what is left of it all the
   // same.
@@ -188,7 +188,7 @@ Task<void> Service::start_limited(Exchange& exchange, const Route& route, RouteM
   } else if (!caller) {
     start(exchange, route, match);
   } else if (!*caller) {
-    respond_problem(context_, exchange, caller->error());
+    refuse(exchange, caller->error());
   } else {
     start_as(exchange, route, match, **caller);
   }
@@ -201,8 +201,13 @@ void Service::start(Exchange& exchange, const Route& route, const RouteMatch& ma
   if (route.access == Access::kMoneyMover && context_.ledger.sheds())
     return respond_problem(context_, exchange, Problem::kServiceUnavailable);
   const auto caller = authenticate(context_, exchange.request());
-  if (!caller) return respond_problem(context_, exchange, caller.error());
+  if (!caller) return refuse(exchange, caller.error());
   start_as(exchange, route, match, *caller);
+}
+
+void Service::refuse(Exchange& exchange, const AuthRefusal& refusal) {
+  record_of(exchange).reason = refusal.reason;
+  respond_problem(context_, exchange, refusal.problem, {.detail = refusal.detail});
 }
 
 void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller) {

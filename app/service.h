@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "app/auth.h"
 #include "app/context.h"
 #include "app/request_log.h"
 #include "app/routes.h"
@@ -35,6 +36,7 @@ class Service final : public HttpService {
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
   void start(Exchange& exchange, const Route& route, const RouteMatch& match);
   void start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller);
+  void refuse(Exchange& exchange, const AuthRefusal& refusal);
 
   Context& context_;
   Scope& handlers_;

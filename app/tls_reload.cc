@@ -36,6 +36,8 @@ Result<void> TlsReload::reload(const Settings& settings, std::span<const std::un
 
 void TlsReload::note(const TlsContext& context) {
   certificate_not_after_.store(context.certificate_not_after(), std::memory_order_relaxed);
+  for (const std::string& warning : context.warnings())
+    LOG(kWarning, "app.tls", "A certificate is not sent").field("reason", warning);
   const int64_t left_s = context.certificate_not_after() - std::time(nullptr);
   if (left_s < kExpiryWarningSeconds)
     LOG(kWarning, "app.tls", "The TLS certificate expires soon").field("days_left", left_s / 86400);

@@ -34,21 +34,6 @@ bool is_token_type(std::string_view typ) {
   return equals_ignoring_case(typ, "jwt") || equals_ignoring_case(typ, "at+jwt");
 }
 
-// A positive integer in decimal without leading zeros, as a number or a string; 0 for anything else. An escape in the
-// string is anything else too.
-int64_t subject_of(const JsonValue& value) {
-  if (value.kind != JsonKind::kString && value.kind != JsonKind::kNumber) return 0;
-  const int64_t subject = parse_json_int(value.text).value_or(0);
-  return subject > 0 && !value.text.starts_with('0') ? subject : 0;
-}
-
-// Seconds of a NumericDate, its fraction cut off.
-std::optional<int64_t> seconds_of(const JsonValue& value) {
-  if (value.kind != JsonKind::kNumber) return std::nullopt;
-  if (value.text.find_first_of("eE") != std::string_view::npos) return std::nullopt;
-  return parse_json_int(value.text.substr(0, value.text.find('.')));
-}
-
 // a + b, at the edges the nearest there is. `b` is a leeway: small and not negative.
 int64_t saturating_add(int64_t a, int64_t b) {
   int64_t sum = 0;
@@ -66,7 +51,7 @@ Result<std::unique_ptr<TokenVerifier>> TokenVerifier::create(std::unique_ptr<Tok
 }
 
 TokenVerifier::TokenVerifier(std::unique_ptr<TokenKeys> keys, TokenPolicy policy, size_t cache_entries)
-    : keys_(std::move(keys)), policy_(std::move(policy)), reader_(kTokenBytesMax), text_(new char[kTokenBytesMax]) {
+    : keys_(std::move(keys)), reader_(kTokenBytesMax), room_(kTokenBytesMax), claims_(std::move(policy), room_) {
   if (cache_entries > 0) cache_.emplace(cache_entries);
   good_header_.reserve(kGoodHeaderMax);
 }
@@ -83,13 +68,13 @@ std::expected<Principal, TokenError> TokenVerifier::verify(std::string_view toke
   if (principal) {
     ++counters_.accepted;
   } else {
-    ++counters_.refused[static_cast<size_t>(principal.error())];
+    ++counters_.refused[static_cast<size_t>(kind_of(principal.error()))];
   }
   return principal;
 }
 
 std::expected<Principal, TokenError> TokenVerifier::verify_remembering(std::string_view token, int64_t now) {
-  if (token.size() > kTokenBytesMax) return std::unexpected(TokenError::kMalformed);
+  if (token.size() > kTokenBytesMax) return std::unexpected(TokenError::kTooLong);
   TokenDigest digest{};
   if (cache_) {
     digest = digest_of(token);
@@ -112,16 +97,16 @@ std::expected<TokenStatement, TokenError> TokenVerifier::read(std::string_view t
   const size_t first_dot = token.find('.');
   const size_t last_dot = token.rfind('.');
   if (first_dot == last_dot || token.find('.', first_dot + 1) != last_dot) {
-    return std::unexpected(TokenError::kMalformed);
+    return std::unexpected(TokenError::kNotThreeParts);
   }
   const auto key = key_for(token.substr(0, first_dot));
   if (!key) return std::unexpected(key.error());
 
   const std::string_view encoded_signature = token.substr(last_dot + 1);
   std::array<uint8_t, base64url_bytes_max(kSignatureTextMax)> signature;
-  if (encoded_signature.size() > kSignatureTextMax) return std::unexpected(TokenError::kMalformed);
+  if (encoded_signature.size() > kSignatureTextMax) return std::unexpected(TokenError::kSignatureUnreadable);
   const ptrdiff_t length = decode_base64url(encoded_signature, signature.data());
-  if (length < 0) return std::unexpected(TokenError::kMalformed);
+  if (length < 0) return std::unexpected(TokenError::kSignatureUnreadable);
   if (!(*key)->verifies(token.substr(0, last_dot), {signature.data(), static_cast<size_t>(length)})) {
     return std::unexpected(TokenError::kBadSignature);
   }
@@ -129,27 +114,30 @@ std::expected<TokenStatement, TokenError> TokenVerifier::read(std::string_view t
 }
 
 std::expected<const TokenKey*, TokenError> TokenVerifier::key_for(std::string_view encoded_header) {
-  constexpr auto kMalformed = std::unexpected(TokenError::kMalformed);
+  const auto refuse = [](TokenError error) { return std::unexpected(error); };
   if (good_key_ != nullptr && encoded_header == good_header_) return good_key_;
 
   const ptrdiff_t length = decode_base64url(encoded_header, reinterpret_cast<uint8_t*>(reader_.buffer()));
-  if (length < 0) return kMalformed;
+  if (length < 0) return refuse(TokenError::kNotThreeParts);
   const auto members = reader_.read_buffer(static_cast<size_t>(length));
-  if (!members) return kMalformed;
+  if (!members) return refuse(TokenError::kHeaderUnreadable);
 
   const JsonValue* algorithm = nullptr;
   const JsonValue* kid = nullptr;
   for (const auto& [key, value] : *members) {
-    if (std::ranges::find(kForbiddenHeaders, key) != std::end(kForbiddenHeaders)) return kMalformed;
+    if (std::ranges::find(kForbiddenHeaders, key) != std::end(kForbiddenHeaders))
+      return refuse(TokenError::kHeaderForbidden);
     if (key == "alg") algorithm = &value;
     if (key == "kid") kid = &value;
-    if (key == "typ" && (value.kind != JsonKind::kString || !is_token_type(value.text))) return kMalformed;
+    if (key == "typ" && (value.kind != JsonKind::kString || !is_token_type(room_.unescaped(value))))
+      return refuse(TokenError::kHeaderType);
   }
-  if (algorithm == nullptr || algorithm->kind != JsonKind::kString) return kMalformed;
-  if (kid != nullptr && (kid->kind != JsonKind::kString || unescaped(*kid).size() > kKidBytesMax)) return kMalformed;
-  if (algorithm->text != to_string(keys_->algorithm())) return std::unexpected(TokenError::kBadSignature);
-  const TokenKey* const found = keys_->find(kid == nullptr ? std::nullopt : std::optional(unescaped(*kid)));
-  if (found == nullptr) return std::unexpected(TokenError::kBadSignature);
+  if (algorithm == nullptr || algorithm->kind != JsonKind::kString) return refuse(TokenError::kHeaderWithoutAlg);
+  if (kid != nullptr && (kid->kind != JsonKind::kString || room_.unescaped(*kid).size() > kKidBytesMax))
+    return refuse(TokenError::kHeaderKid);
+  if (room_.unescaped(*algorithm) != to_string(keys_->algorithm())) return refuse(TokenError::kOtherAlgorithm);
+  const TokenKey* const found = keys_->find(kid == nullptr ? std::nullopt : std::optional(room_.unescaped(*kid)));
+  if (found == nullptr) return refuse(TokenError::kUnknownKey);
 
   if (encoded_header.size() <= kGoodHeaderMax) {
     good_header_ = encoded_header;
@@ -158,72 +146,22 @@ std::expected<const TokenKey*, TokenError> TokenVerifier::key_for(std::string_vi
   return found;
 }
 
-std::string_view TokenVerifier::unescaped(const JsonValue& value) {
-  return {text_.get(), unescape_json(value.text, text_.get()).length};
-}
-
 std::expected<TokenStatement, TokenError> TokenVerifier::read_claims(std::string_view encoded) {
-  constexpr auto kWrong = std::unexpected(TokenError::kWrongClaims);
   const ptrdiff_t length = decode_base64url(encoded, reinterpret_cast<uint8_t*>(reader_.buffer()));
-  if (length < 0) return std::unexpected(TokenError::kMalformed);
+  if (length < 0) return std::unexpected(TokenError::kNotThreeParts);
   const auto members = reader_.read_buffer(static_cast<size_t>(length));
-  if (!members) return std::unexpected(TokenError::kMalformed);
-
-  Principal principal;
-  std::optional<Role> role;
-  std::optional<int64_t> expires, not_before, issued;
-  bool issuer_holds = policy_.issuer.empty();
-  bool is_audience = policy_.audience.empty();
-  for (const auto& [key, value] : *members) {
-    const bool is_string = value.kind == JsonKind::kString;
-    if (key == "sub" || key == "user_id") {
-      const int64_t subject = subject_of(value);
-      if (subject == 0 || (principal.subject != 0 && principal.subject != subject)) return kWrong;
-      principal.subject = subject;
-    } else if (key == "role") {
-      if (is_string) role = parse_role(value.text);
-    } else if (key == "exp") {
-      expires = seconds_of(value);
-    } else if (key == "nbf") {
-      not_before = seconds_of(value);
-      if (!not_before) return kWrong;
-    } else if (key == "iat") {
-      issued = seconds_of(value);
-      if (!issued) return kWrong;
-    } else if (key == "iss" && !policy_.issuer.empty()) {
-      issuer_holds = is_string && unescaped(value) == policy_.issuer;
-    } else if (key == "aud" && !policy_.audience.empty()) {
-      is_audience = audience_holds(value);
-    }
-  }
-  if (principal.subject == 0 || !role || !expires || !issuer_holds || !is_audience) return kWrong;
-
-  principal.role = *role;
-  principal.expires_at = *expires;
-  return TokenStatement{principal, std::max(not_before.value_or(INT64_MIN), issued.value_or(INT64_MIN))};
+  if (!members) return std::unexpected(TokenError::kPayloadUnreadable);
+  return claims_.read(*members);
 }
 
 std::expected<Principal, TokenError> TokenVerifier::judge(const TokenStatement& statement, int64_t now) const {
-  if (now >= saturating_add(statement.principal.expires_at, policy_.leeway_seconds)) {
+  if (now >= saturating_add(statement.principal.expires_at, claims_.policy().leeway_seconds)) {
     return std::unexpected(TokenError::kExpired);
   }
-  if (statement.valid_from > saturating_add(now, policy_.leeway_seconds)) {
+  if (statement.valid_from > saturating_add(now, claims_.policy().leeway_seconds)) {
     return std::unexpected(TokenError::kNotYetValid);
   }
   return statement.principal;
-}
-
-// RFC 7519 section 4.1.3: one string or an array of strings.
-bool TokenVerifier::audience_holds(const JsonValue& value) {
-  if (value.kind == JsonKind::kString) return unescaped(value) == policy_.audience;
-  if (value.kind != JsonKind::kArray) return false;
-  bool found = false;
-  JsonElements elements(value.text);
-  while (const auto element = elements.next()) {
-    if (element->kind != JsonKind::kString) return false;
-    found = found || unescaped(*element) == policy_.audience;
-  }
-  return found;
 }
 
 }  // namespace txn

@@ -17,37 +17,23 @@
 #include "app/json_reader.h"
 #include "app/principal.h"
 #include "app/token_cache.h"
+#include "app/token_claims.h"
+#include "app/token_error.h"
 #include "app/token_keys.h"
 #include "core/error.h"
 #include "core/metrics.h"
 
 namespace txn {
 
-// Which tokens are meant for us. Empty: not asked for.
-struct TokenPolicy {
-  std::string issuer;           // `iss` must be this
-  std::string audience;         // `aud` must be or contain this; while empty, a token's `aud` is not looked at
-  int64_t leeway_seconds = 30;  // by how much clocks may differ, 0 to kTokenLeewayMax
-};
-
 inline constexpr int64_t kTokenLeewayMax = 600;
-inline constexpr size_t kTokenBytesMax = 8 * 1024;
+// As much as a request's head may hold: what arrives is read.
+inline constexpr size_t kTokenBytesMax = 16 * 1024;
 // Tokens that a worker remembers: 512 KiB. docs/performance.md has what they save.
 inline constexpr size_t kTokenCacheEntries = 8192;
 
-enum class TokenError {
-  kMalformed,     // no compact JWS of ours: parts, base64url, JSON, a member twice, crit, a key brought along, typ
-  kBadSignature,  // another algorithm than ours, or a signature that does not hold
-  kExpired,
-  kNotYetValid,  // `nbf` or `iat` lies in the future
-  kWrongClaims,  // signed by us, but a claim is missing, of the wrong type or for somebody else
-};
-
-inline constexpr size_t kTokenErrorCount = 5;
-
 struct TokenCounters {
   Counter accepted;
-  std::array<Counter, kTokenErrorCount> refused;  // by TokenError
+  std::array<Counter, kTokenErrorKindCount> refused;  // by TokenErrorKind
   Counter cache_hits;
   Counter cache_misses;
   Counter cache_evictions;
@@ -70,16 +56,16 @@ class TokenVerifier {
   //              before it or not); `kid`, if there, a string of at most kKidBytesMax; none of crit (no extension is
   //              understood here), jku, jwk, x5u, x5c
   //   signature  by the key of that `kid` (TokenKeys::find)
-  //   claims     a JSON object, no member twice;
-  //              `sub` or `user_id`: a positive integer or its decimal digits as a string, equal if both are there;
-  //              `role`: CUSTOMER, TELLER or ADMIN; `iss`, `aud` by the policy;
-  //              `exp`, required: now must be before exp + leeway;
-  //              `nbf`: now must not be before nbf - leeway; `iat`: the same, for a token from the future is forged or
-  //              the clocks are further apart than anybody has allowed for
+  //   claims     a JSON object, no member twice, as ClaimReader::read() wants them
+  //   times      now must be before `exp` + leeway, and not before `nbf` - leeway nor `iat` - leeway, for a token from
+  //   the
+  //              future is forged or the clocks are further apart than anybody has allowed for
   //
-  // Times are JSON numbers without exponent, within 64 bits; a fraction (RFC 7519 NumericDate) is cut off. `login_id`,
-  // `jti` and all other claims may say what they like.
+  // Strings count by their text, however it is escaped. `login_id`, `jti` and all other claims may say what they like.
   std::expected<Principal, TokenError> verify(std::string_view token, int64_t now);
+
+  // The words for what verify() says.
+  const TokenErrorTexts& texts() const { return claims_.texts(); }
 
   const TokenCounters& counters() const { return counters_; }
 
@@ -94,14 +80,12 @@ class TokenVerifier {
 
   std::expected<const TokenKey*, TokenError> key_for(std::string_view encoded_header);
   std::expected<TokenStatement, TokenError> read_claims(std::string_view encoded);
-  bool audience_holds(const JsonValue& value);
-  std::string_view unescaped(const JsonValue& value);
 
   std::unique_ptr<TokenKeys> keys_;
-  const TokenPolicy policy_;
   std::optional<TokenCache> cache_;
   JsonReader reader_;
-  std::unique_ptr<char[]> text_;  // where the string in hand is unescaped to
+  JsonUnescaper room_;
+  ClaimReader claims_;
   // The header that held last, as it was spelt, and its key. An issuer's tokens nearly all have the same one, and
   // whether a header holds depends on nothing but its text, the keys and the configuration.
   std::string good_header_;

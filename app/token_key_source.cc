@@ -130,6 +130,11 @@ void TokenKeySource::log_keys() const {
   for (const std::string& reason : keys->skipped()) {
     LOG(kWarning, kLogger, "A key of the set is passed over").field("setting", setting_).field("reason", reason);
   }
+  for (const std::string& which : keys->shared_ids()) {
+    LOG(kWarning, kLogger, "Different keys of the set have the same kid; each is tried")
+        .field("setting", setting_)
+        .field("reason", which);
+  }
   LOG(kInfo, kLogger, "Tokens are held against these keys")
       .field("setting", setting_)
       .field("algorithm", to_string(algorithm_))

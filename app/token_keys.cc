@@ -22,6 +22,7 @@
 
 #include "app/base64url.h"
 #include "app/json_reader.h"
+#include "core/byte_order_mark.h"
 #include "core/concat.h"
 
 namespace txn {
@@ -200,6 +201,7 @@ Made<TokenKey::Material> material_of(JwtAlgorithm algorithm, const EVP_PKEY* key
 }
 
 Made<TokenKey::Material> read_pem(JwtAlgorithm algorithm, std::string_view text) {
+  text = without_byte_order_mark(text);
   const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   PemBlock block, another;
   if (!bio || !read_pem_block(bio.get(), block)) return Unfit("no PEM block");
@@ -230,22 +232,27 @@ class Jwk {
     return unescaped(*value);
   }
 
-  // The octets of a base64url member; nothing when it is missing or not exactly that.
+  // The octets of a member in base64, url or not, padded or not; nothing when it is missing or not that.
   std::optional<std::vector<uint8_t>> octets(std::string_view name) const {
     const auto encoded = text(name);
     if (!encoded) return std::nullopt;
     std::vector<uint8_t> decoded(base64url_bytes_max(encoded->size()));
-    const ptrdiff_t length = decode_base64url(*encoded, decoded.data());
+    const ptrdiff_t length = decode_any_base64(*encoded, decoded.data());
     if (length <= 0) return std::nullopt;
     decoded.resize(static_cast<size_t>(length));
     return decoded;
   }
 
-  // RFC 7518 section 2, Base64urlUInt: positive, in the fewest octets.
-  bssl::UniquePtr<BIGNUM> number(std::string_view name) const {
+  // A number of at most `octets_max` octets. RFC 7518 section 2 wants the fewest octets for a Base64urlUInt, and
+  // section 6.2.1.2 the full size of a coordinate; the zeros that some leave before it and others leave out make it no
+  // other number.
+  bssl::UniquePtr<BIGNUM> number(std::string_view name, size_t octets_max) const {
     const auto bytes = octets(name);
-    if (!bytes || bytes->front() == 0 || bytes->size() > kSignatureBytesMax) return nullptr;
-    return bssl::UniquePtr<BIGNUM>(BN_bin2bn(bytes->data(), bytes->size(), nullptr));
+    if (!bytes) return nullptr;
+    const auto first = std::ranges::find_if(*bytes, [](uint8_t octet) { return octet != 0; });
+    const std::span<const uint8_t> digits(first, bytes->end());
+    if (digits.size() > octets_max) return nullptr;
+    return bssl::UniquePtr<BIGNUM>(BN_bin2bn(digits.data(), digits.size(), nullptr));
   }
 
   // Whether a list of strings has `wanted` among them.
@@ -271,8 +278,8 @@ class Jwk {
 };
 
 Made<TokenKey::Material> read_rsa_jwk(const Jwk& jwk) {
-  bssl::UniquePtr<BIGNUM> n = jwk.number("n");
-  bssl::UniquePtr<BIGNUM> e = jwk.number("e");
+  bssl::UniquePtr<BIGNUM> n = jwk.number("n", kSignatureBytesMax);
+  bssl::UniquePtr<BIGNUM> e = jwk.number("e", kSignatureBytesMax);
   if (!n || !e) return Unfit(concat(n ? "e" : "n", " is not a Base64urlUInt within bounds"));
   bssl::UniquePtr<RSA> key(RSA_new());
   if (!key || RSA_set0_key(key.get(), n.get(), e.get(), nullptr) != 1) return Unfit("n and e make no RSA key");
@@ -283,16 +290,11 @@ Made<TokenKey::Material> read_rsa_jwk(const Jwk& jwk) {
 
 Made<TokenKey::Material> read_ec_jwk(const Jwk& jwk) {
   if (jwk.text("crv") != "P-256") return Unfit("crv is not P-256");
-  const auto x = jwk.octets("x");
-  const auto y = jwk.octets("y");
-  // RFC 7518 section 6.2.1.2: the full size of a coordinate, whatever its value.
-  if (!x || !y || x->size() != kP256FieldBytes || y->size() != kP256FieldBytes) {
-    return Unfit("x and y are not 32 octets of base64url each");
-  }
-  const bssl::UniquePtr<BIGNUM> x_number(BN_bin2bn(x->data(), x->size(), nullptr));
-  const bssl::UniquePtr<BIGNUM> y_number(BN_bin2bn(y->data(), y->size(), nullptr));
+  const bssl::UniquePtr<BIGNUM> x = jwk.number("x", kP256FieldBytes);
+  const bssl::UniquePtr<BIGNUM> y = jwk.number("y", kP256FieldBytes);
+  if (!x || !y) return Unfit("x and y are not coordinates of up to 32 octets of base64url each");
   bssl::UniquePtr<EC_KEY> key(EC_KEY_new_by_curve_name(NID_X9_62_prime256v1));
-  if (!key || EC_KEY_set_public_key_affine_coordinates(key.get(), x_number.get(), y_number.get()) != 1) {
+  if (!key || EC_KEY_set_public_key_affine_coordinates(key.get(), x.get(), y.get()) != 1) {
     return Unfit("a point that is not on P-256");
   }
   return checked_ec(std::move(key));
@@ -336,25 +338,87 @@ Made<TokenKey> read_jwk(JwtAlgorithm algorithm, const Jwk& jwk) {
 
 std::unexpected<Error> unusable(std::string why) { return fail(ErrorKind::kInvalidArgument, std::move(why)); }
 
-// Keys must be told apart by their ids.
-Result<void> check_ids(std::span<const TokenKey> keys, std::span<const size_t> positions) {
-  for (size_t i = 0; i < keys.size() && keys.size() > 1; ++i) {
-    if (!keys[i].id()) return unusable(concat("key ", positions[i], " has no kid, which each of several keys needs"));
-    for (size_t j = 0; j < i; ++j) {
-      if (keys[i].id() == keys[j].id()) {
-        return unusable(concat("keys ", positions[j], " and ", positions[i], " have the same kid"));
-      }
-    }
+// The member of a key that only its owner may know (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037 section 2); ""
+// for none. `priv` is where newer kinds of keys have it.
+std::string_view secret_part_of(const Jwk& jwk) {
+  for (const std::string_view name : {"d", "priv"}) {
+    if (jwk.find(name) != nullptr) return name;
   }
-  return {};
+  if (jwk.find("k") != nullptr && jwk.text("kty") == "oct") return "k";
+  for (const std::string_view name : {"p", "q", "dp", "dq", "qi", "oth"}) {
+    if (jwk.find(name) != nullptr && jwk.text("kty") == "RSA") return name;
+  }
+  return "";
 }
+
+bool is_same(const TokenKey::Material& a, const TokenKey::Material& b) {
+  if (const auto* rsa = std::get_if<bssl::UniquePtr<RSA>>(&a)) {
+    const auto* other = std::get_if<bssl::UniquePtr<RSA>>(&b);
+    return other != nullptr && BN_cmp(RSA_get0_n(rsa->get()), RSA_get0_n(other->get())) == 0 &&
+           BN_cmp(RSA_get0_e(rsa->get()), RSA_get0_e(other->get())) == 0;
+  }
+  if (const auto* ec = std::get_if<bssl::UniquePtr<EC_KEY>>(&a)) {
+    const auto* other = std::get_if<bssl::UniquePtr<EC_KEY>>(&b);
+    return other != nullptr && EC_POINT_cmp(EC_KEY_get0_group(ec->get()), EC_KEY_get0_public_key(ec->get()),
+                                            EC_KEY_get0_public_key(other->get()), nullptr) == 0;
+  }
+  if (const auto* ed = std::get_if<TokenKey::Ed25519PublicKey>(&a)) {
+    const auto* other = std::get_if<TokenKey::Ed25519PublicKey>(&b);
+    return other != nullptr && *ed == *other;
+  }
+  return false;
+}
+
+bool has(const TokenKey& key, const TokenKey::Material& material) {
+  return std::ranges::any_of(key.materials(), [&](const auto& own) { return is_same(own, material); });
+}
+
+// Keys of a set as they are taken: each once, and those of one id together.
+class KeysById {
+ public:
+  Result<void> take(TokenKey key, size_t position, std::vector<std::string>& shared_ids) {
+    for (Taken& taken : taken_) {
+      if (taken.key.id() != key.id()) continue;
+      if (has(taken.key, key.materials().front())) return {};
+      if (!key.id()) continue;
+      if (taken.key.materials().size() == kKeysOfOneKidMax) {
+        return unusable(concat("more than ", kKeysOfOneKidMax, " different keys have the kid of key ", taken.position));
+      }
+      shared_ids.push_back(concat("keys ", taken.position, " and ", position));
+      taken.key.take_materials_of(std::move(key));
+      return {};
+    }
+    taken_.push_back({std::move(key), position});
+    return {};
+  }
+
+  // Keys must be told apart by their ids.
+  Result<std::vector<TokenKey>> finish() {
+    std::vector<TokenKey> keys;
+    for (Taken& taken : taken_) {
+      if (taken_.size() > 1 && !taken.key.id())
+        return unusable(concat("key ", taken.position, " has no kid, which each of several keys needs"));
+      keys.push_back(std::move(taken.key));
+    }
+    return keys;
+  }
+
+ private:
+  struct Taken {
+    TokenKey key;
+    size_t position = 0;  // in the set, from 1
+  };
+  std::vector<Taken> taken_;
+};
 
 }  // namespace
 
 bool TokenKey::verifies(std::string_view signing_input, std::span<const uint8_t> signature) const {
-  const bool good = std::visit([&](const auto& key) { return holds(key, signing_input, signature); }, material_);
+  const bool good = std::ranges::any_of(materials_, [&](const Material& material) {
+    return std::visit([&](const auto& key) { return holds(key, signing_input, signature); }, material);
+  });
   // What a failure has left in the thread's queue would be taken for the next caller's.
-  if (!good) ERR_clear_error();
+  if (!good || materials_.size() > 1) ERR_clear_error();
   return good;
 }
 
@@ -381,13 +445,13 @@ Result<std::unique_ptr<TokenKeys>> TokenKeys::from_jwks(JwtAlgorithm algorithm, 
   if (algorithm == JwtAlgorithm::kHs256) return unusable("a set of public keys is of no use to HS256");
   if (text.size() > kKeyFileBytesMax) return unusable(concat("more than ", kKeyFileBytesMax, " bytes"));
   JsonReader set_reader(kKeyFileBytesMax), key_reader(kKeyFileBytesMax);
-  const auto members = set_reader.read(text);
+  const auto members = set_reader.read(without_byte_order_mark(text));
   if (!members) return unusable("not one JSON object without a member named twice");
   const JsonValue* const list = Jwk(*members).find("keys");
   if (list == nullptr || list->kind != JsonKind::kArray) return unusable("has no array `keys`");
 
   std::unique_ptr<TokenKeys> result(new TokenKeys(algorithm));
-  std::vector<size_t> positions;  // of the keys that were taken
+  KeysById taken;
   JsonElements elements(list->text);
   size_t position = 0;
   while (const auto element = elements.next()) {
@@ -395,18 +459,22 @@ Result<std::unique_ptr<TokenKeys>> TokenKeys::from_jwks(JwtAlgorithm algorithm, 
     const auto key_members = element->kind == JsonKind::kObject ? key_reader.read(element->text) : std::nullopt;
     if (!key_members) return unusable(concat("key ", position, " is not an object without a member named twice"));
     const Jwk jwk(*key_members);
-    if (jwk.find("d") != nullptr) {
-      return unusable(concat("key ", position, " has a private part; the service is to have the public one only"));
+    if (const std::string_view part = secret_part_of(jwk); !part.empty()) {
+      return unusable(concat("key ", position, " has a private or secret part, `", part,
+                             "`; take it out and change that key: whoever has read the file can sign tokens"));
     }
     if (auto key = read_jwk(algorithm, jwk)) {
-      result->keys_.push_back(std::move(*key));
-      positions.push_back(position);
+      if (auto added = taken.take(std::move(*key), position, result->shared_ids_); !added)
+        return std::unexpected(std::move(added.error()));
     } else {
       result->skipped_.push_back(concat("key ", position, ": ", key.error()));
     }
   }
   ERR_clear_error();
 
+  auto keys = taken.finish();
+  if (!keys) return std::unexpected(std::move(keys.error()));
+  result->keys_ = std::move(*keys);
   if (result->keys_.empty()) {
     std::string why = concat("no key for ", to_string(algorithm), " among ", position);
     for (const std::string& reason : std::span(result->skipped_).first(std::min(position, kReasonsListedMax))) {
@@ -414,7 +482,6 @@ Result<std::unique_ptr<TokenKeys>> TokenKeys::from_jwks(JwtAlgorithm algorithm, 
     }
     return unusable(std::move(why));
   }
-  if (auto checked = check_ids(result->keys_, positions); !checked) return std::unexpected(std::move(checked.error()));
   return result;
 }
 

@@ -8,9 +8,11 @@
 #include <openssl/ec_key.h>
 #include <openssl/rsa.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +30,7 @@ namespace txn {
 inline constexpr size_t kKeyFileBytesMax = 256 * 1024;
 inline constexpr size_t kJwksKeysMax = 64;
 inline constexpr size_t kKidBytesMax = 256;
+inline constexpr size_t kKeysOfOneKidMax = 4;  // what a verification may cost
 inline constexpr unsigned kRsaBitsMin = 2048;  // RFC 7518 section 3.3
 inline constexpr unsigned kRsaBitsMax = 4096;  // what a verification may cost
 inline constexpr size_t kSignatureBytesMax = kRsaBitsMax / 8;
@@ -39,7 +42,9 @@ class TokenKey {
   using Material =
       std::variant<std::unique_ptr<HmacSha256>, bssl::UniquePtr<RSA>, bssl::UniquePtr<EC_KEY>, Ed25519PublicKey>;
 
-  TokenKey(Material material, std::optional<std::string> id) : material_(std::move(material)), id_(std::move(id)) {}
+  TokenKey(Material material, std::optional<std::string> id) : id_(std::move(id)) {
+    materials_.push_back(std::move(material));
+  }
 
   // Its `kid`; keys that do not come from a set have none.
   const std::optional<std::string>& id() const { return id_; }
@@ -48,8 +53,12 @@ class TokenKey {
   // HS256 32 bytes, RS256 as long as the modulus, ES256 r and s with 32 bytes each, EdDSA 64 bytes.
   bool verifies(std::string_view signing_input, std::span<const uint8_t> signature) const;
 
+  // Several keys may stand under one id: any of them will do.
+  const std::vector<Material>& materials() const { return materials_; }
+  void take_materials_of(TokenKey other) { std::ranges::move(other.materials_, std::back_inserter(materials_)); }
+
  private:
-  Material material_;
+  std::vector<Material> materials_;  // at least one
   std::optional<std::string> id_;
 };
 
@@ -59,16 +68,22 @@ class TokenKeys {
   // HS256. kInvalidArgument for less than kHmacKeyMinBytes.
   static Result<std::unique_ptr<TokenKeys>> from_secret(std::string_view secret);
 
-  // One PEM block: PUBLIC KEY (SubjectPublicKeyInfo, RFC 7468 section 13), or CERTIFICATE, of which only the key
-  // counts: neither its dates nor its issuer are looked at. kInvalidArgument for anything else, for a key of another
-  // algorithm than `algorithm` (not HS256), and for RSA outside kRsaBitsMin to kRsaBitsMax or with an exponent below
-  // 65537.
+  // One PEM block, a byte order mark before it or not: PUBLIC KEY (SubjectPublicKeyInfo, RFC 7468 section 13), or
+  // CERTIFICATE, of which only the key counts: neither its dates nor its issuer are looked at. kInvalidArgument for
+  // anything else, for a key of another algorithm than `algorithm` (not HS256), and for RSA outside kRsaBitsMin to
+  // kRsaBitsMax or with an exponent below 65537.
   static Result<std::unique_ptr<TokenKeys>> from_pem(JwtAlgorithm algorithm, std::string_view text);
 
   // A JSON Web Key Set (RFC 7517) of at most kJwksKeysMax keys. As section 5 there asks for, keys that are of no use
   // here are passed over, which skipped() tells: another `kty`, `crv`, `alg`, `use` or `key_ops`, sizes as above.
-  // kInvalidArgument when none is left, when two have the same `kid`, when one of several has none, when a private part
-  // is among them, and for a text that is no such set or names a member twice.
+  //
+  // A key counts by what it is, not by how it is spelt, lest a withdrawn one stay good because the file without it was
+  // refused: numbers with leading zeros or without, base64 of either alphabet, padded or not, a byte order mark before
+  // the file. A key that is listed twice is there once. Different keys of one `kid`, up to kKeysOfOneKidMax, are all
+  // tried, since the issuer vouches for each of them; shared_ids() tells.
+  //
+  // kInvalidArgument when no key is left, when one of several has no `kid`, when a private or secret part is among
+  // them, of whatever kind of key, and for a text that is no such set or names a member twice.
   static Result<std::unique_ptr<TokenKeys>> from_jwks(JwtAlgorithm algorithm, std::string_view text);
 
   JwtAlgorithm algorithm() const { return algorithm_; }
@@ -81,6 +96,9 @@ class TokenKeys {
   // Why keys of the set were passed over, a line each: "key 2: alg is another".
   std::span<const std::string> skipped() const { return skipped_; }
 
+  // Different keys that have the same `kid`, a line each: "keys 1 and 2".
+  std::span<const std::string> shared_ids() const { return shared_ids_; }
+
  private:
   explicit TokenKeys(JwtAlgorithm algorithm) : algorithm_(algorithm) {}
   TokenKeys(JwtAlgorithm algorithm, TokenKey key);
@@ -88,6 +106,7 @@ class TokenKeys {
   JwtAlgorithm algorithm_;
   std::vector<TokenKey> keys_;
   std::vector<std::string> skipped_;
+  std::vector<std::string> shared_ids_;
 };
 
 }  // namespace txn

@@ -17,6 +17,7 @@
 
 #include "app/base64url.h"
 #include "app/token_keys.h"
+#include "core/byte_order_mark.h"
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/json_writer.h"
@@ -88,6 +89,7 @@ Result<TokenSigner> TokenSigner::with_secret(std::string_view secret) {
 }
 
 Result<TokenSigner> TokenSigner::with_private_key(JwtAlgorithm algorithm, std::string_view pem) {
+  pem = without_byte_order_mark(pem);
   if (pem.size() > kKeyFileBytesMax) return fail(ErrorKind::kInvalidArgument, "too long for a key");
   const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   bssl::UniquePtr<EVP_PKEY> key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr) : nullptr);
@@ -106,10 +108,14 @@ std::string TokenSigner::sign_text(std::string_view header, std::string_view pay
 }
 
 std::string TokenSigner::sign(const TokenClaims& claims, std::string_view kid) const {
-  std::string payload = "{\"sub\":\"";
+  std::string payload = "{";
+  append_json_string(payload, claims.subject_claim);
+  payload += ":\"";
   append_json_int(payload, claims.subject);  // a StringOrURI, RFC 7519 section 4.1.2
-  payload += "\",\"role\":";
-  append_json_string(payload, to_string(claims.role));
+  payload += "\",";
+  append_json_string(payload, claims.role_claim);
+  payload += ':';
+  append_json_string(payload, claims.role_name.empty() ? to_string(claims.role) : claims.role_name);
   payload += ",\"iat\":";
   append_json_int(payload, claims.issued_at);
   payload += ",\"exp\":";

@@ -19,9 +19,12 @@ namespace txn {
 struct TokenClaims {
   int64_t subject = 0;
   Role role = Role::kCustomer;
-  int64_t issued_at = 0;    // unix seconds
-  int64_t expires_at = 0;   // unix seconds
-  std::string_view issuer;  // empty: left out, as the next two
+  std::string_view subject_claim = "sub";
+  std::string_view role_claim = "role";
+  std::string_view role_name = {};  // what the role is called there; empty: what it is
+  int64_t issued_at = 0;            // unix seconds
+  int64_t expires_at = 0;           // unix seconds
+  std::string_view issuer;          // empty: left out, as the next two
   std::string_view audience;
   std::string_view login_id;
 };

@@ -94,12 +94,7 @@ HttpServerOptions operations_server_options(const Settings& settings) {
 }
 
 std::unique_ptr<TokenVerifier> make_verifier(const Settings& settings, std::unique_ptr<TokenKeys> keys) {
-  auto verifier = TokenVerifier::create(
-      std::move(keys),
-      {.issuer = settings.jwt_issuer,
-       .audience = settings.jwt_audience,
-       .leeway_seconds = std::chrono::duration_cast<std::chrono::seconds>(settings.jwt_leeway).count()},
-      kTokenCacheEntries);
+  auto verifier = TokenVerifier::create(std::move(keys), token_policy(settings), kTokenCacheEntries);
   CHECK(verifier.has_value(), "the settings were validated before");
   return std::move(*verifier);
 }

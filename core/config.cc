@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "core/byte_order_mark.h"
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/cpu.h"
@@ -22,6 +23,9 @@ using std::chrono::milliseconds;
 
 constexpr size_t kFileMaxBytes = 1 << 20;
 constexpr int kWorkersMax = 256;
+// Longest name of a claim or a role, and most names of roles: what is looked through for each new token.
+constexpr size_t kClaimNameMaxBytes = 256;
+constexpr size_t kRoleNamesMax = 64;
 constexpr std::string_view kApplicationName = "transactions-service";
 
 std::string_view trim(std::string_view text) {
@@ -214,6 +218,30 @@ bool apply_jwt_algorithm(Settings& settings, std::string_view value) {
   return false;
 }
 
+// The name of a claim, or a path of names with dots between; either way no dot has nothing beside it.
+bool is_claim_name(std::string_view name) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  // RFC 7519 section 4.1: these have a meaning of their own.
+  for (const std::string_view taken : {"exp", "nbf", "iat", "iss", "aud"}) {
+    if (name == taken) return false;
+  }
+  return !name.empty() && name.size() <= kClaimNameMaxBytes && name.front() != '.' && name.back() != '.' &&
+         name.find("..") == std::string_view::npos && !std::ranges::any_of(name, is_control);
+}
+
+template <auto kMember>
+bool apply_claim(Settings& settings, std::string_view value) {
+  if (!is_claim_name(value)) return false;
+  settings.*kMember = value;
+  return true;
+}
+
+bool apply_jwt_role_map(Settings& settings, std::string_view value) {
+  auto names = parse_role_map(value);
+  if (names) settings.jwt_role_map = std::move(*names);
+  return names.has_value();
+}
+
 bool apply_auth_missing_status(Settings& settings, std::string_view value) {
   if (value != "401" && value != "403") return false;
   settings.auth_missing_status = value == "401" ? 401 : 403;
@@ -392,6 +420,13 @@ std::vector<Row> make_table() {
       text<&S::jwt_issuer>("JWT_ISSUER", "", kText, "`iss` that tokens must have"),
       text<&S::jwt_audience>("JWT_AUDIENCE", "", kText, "`aud` that tokens must have"),
       duration<&S::jwt_leeway, 0, 300'000>("JWT_LEEWAY", "30s", "clock difference tolerated in `exp` and `nbf`"),
+      custom("JWT_SUBJECT_CLAIM", "", "a claim's name or a path like user.id, of at most 256 bytes",
+             "claim with the caller's number (default: `user_id`, else `sub`)", apply_claim<&S::jwt_subject_claim>),
+      custom("JWT_ROLE_CLAIM", "role", "a claim's name or a path like realm_access.roles, of at most 256 bytes",
+             "claim with the caller's role or roles", apply_claim<&S::jwt_role_claim>),
+      custom("JWT_ROLE_MAP", "",
+             "a comma-separated list of up to 64 NAME=ROLE, each NAME once, ROLE being CUSTOMER, TELLER or ADMIN",
+             "what the identity provider calls the roles (default: what they are)", apply_jwt_role_map),
       custom("AUTH_MISSING_STATUS", "403", "401 or 403", "status of an answer to a request without credentials",
              apply_auth_missing_status),
       secret("PIN_SECRET_KEY", "at least 32 bytes",
@@ -524,6 +559,7 @@ struct Given {
   std::string origin;
   std::string file;         // that it was read from; "" if none
   bool is_exposed = false;  // the file can be read by all
+  bool is_marked = false;   // the file begins with a byte order mark
 };
 
 // The value of `row` at one level, from the setting itself or the file its variant names. An unreadable file is an
@@ -540,7 +576,8 @@ std::expected<std::optional<Given>, Error> find_at_level(const Row& row, const L
   const std::string origin = origin_of(level, variant->info.name);
   auto content = read_secret_file(path->second);
   if (!content) return std::unexpected(invalid(origin + ": " + content.error().message));
-  return Given{std::move(*content), origin, path->second, is_readable_by_all(path->second)};
+  const bool is_marked = content->starts_with(kByteOrderMark);
+  return Given{std::move(*content), origin, path->second, is_readable_by_all(path->second), is_marked};
 }
 
 bool is_given_at(const Row& row, const Level& level) {
@@ -636,6 +673,12 @@ void find_contradictions(const Settings& settings, std::vector<Error>& errors) {
   if (settings.tls_cert_file.empty() != settings.tls_key_file.empty()) {
     report(concat(settings.tls_cert_file.empty() ? "TLS_CERT_FILE" : "TLS_KEY_FILE",
                   " is missing: TLS_CERT_FILE and TLS_KEY_FILE come together"));
+  }
+  const bool is_default_subject =
+      settings.jwt_subject_claim.empty() && (settings.jwt_role_claim == "user_id" || settings.jwt_role_claim == "sub");
+  if (is_default_subject || settings.jwt_subject_claim == settings.jwt_role_claim) {
+    report(concat("JWT_ROLE_CLAIM is ", settings.jwt_role_claim,
+                  ", where the subject is: no claim is a number and a role"));
   }
   if (!settings.tls_client_ca_file.empty() && settings.tls_cert_file.empty()) {
     report("TLS_CLIENT_CA_FILE asks for client certificates, but TLS_CERT_FILE is not set");
@@ -753,6 +796,7 @@ SettingValues settings_from_environment(const char* const* environment) {
 std::expected<SettingValues, std::vector<Error>> parse_config_text(std::string_view text, std::string_view source) {
   SettingValues values;
   std::vector<Error> errors;
+  text = without_byte_order_mark(text);
   for (int line_number = 1; !text.empty(); ++line_number) {
     std::string_view value = trim(take_until(text, '\n'));
     if (value.empty() || value.starts_with('#')) continue;
@@ -812,6 +856,11 @@ std::expected<Settings, std::vector<Error>> load_settings(const SettingSources& 
       if (!*given) continue;
       given_names.insert(row.info.name);
       if ((*given)->is_exposed) settings.warnings.push_back(exposed((*given)->origin));
+      // Not dropped: a key is any bytes, and one that is in use must not become another.
+      if ((*given)->is_marked) {
+        settings.warnings.push_back(
+            concat((*given)->origin, ": the file begins with a byte order mark, which counts as part of the secret"));
+      }
       if (!row.apply(settings, (*given)->value)) errors.push_back(invalid(explain(row, **given)));
       if (row.info.name == "DATABASE_PASSWORD") settings.database_password_file = (*given)->file;
       break;
@@ -1021,6 +1070,22 @@ std::optional<AccessLog> parse_access_log(std::string_view text) {
   const auto every = parse_integer<int64_t>(text);
   if (!every || *every < 1 || *every > kEveryMax) return std::nullopt;
   return AccessLog{AccessLog::Kind::kSample, *every};
+}
+
+std::optional<std::vector<RoleName>> parse_role_map(std::string_view text) {
+  std::vector<RoleName> names;
+  for (const std::string_view element : split_list(text)) {
+    const size_t equals = element.rfind('=');  // a name may have one of its own
+    if (equals == std::string_view::npos) return std::nullopt;
+    RoleName name{.name = std::string(trim(element.substr(0, equals))),
+                  .role = std::string(trim(element.substr(equals + 1)))};
+    const auto is_known = [&](const RoleName& other) { return other.name == name.name; };
+    if (name.name.empty() || name.name.size() > kClaimNameMaxBytes) return std::nullopt;
+    if (name.role != "CUSTOMER" && name.role != "TELLER" && name.role != "ADMIN") return std::nullopt;
+    if (std::ranges::any_of(names, is_known) || names.size() == kRoleNamesMax) return std::nullopt;
+    names.push_back(std::move(name));
+  }
+  return names;
 }
 
 std::optional<int64_t> parse_byte_count(std::string_view text) {

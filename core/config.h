@@ -66,6 +66,13 @@ struct AccessLog {
   friend bool operator==(const AccessLog&, const AccessLog&) = default;
 };
 
+// What an identity provider calls a role: "bank-teller=TELLER".
+struct RoleName {
+  std::string name;
+  std::string role;  // CUSTOMER, TELLER or ADMIN
+  friend bool operator==(const RoleName&, const RoleName&) = default;
+};
+
 // What load_settings makes of all sources. An empty string means "not set". The secrets among these are marked; they
 // must not reach a log, an error or a client. Immutable after start, so any thread may read it.
 struct Settings {
@@ -100,8 +107,11 @@ struct Settings {
   std::string jwt_issuer;
   std::string jwt_audience;
   std::chrono::milliseconds jwt_leeway{30'000};
-  int auth_missing_status = 403;  // or 401
-  std::string pin_secret_key;     // secret; empty: derived from jwt_secret_key
+  std::string jwt_subject_claim;  // a claim's name or a dotted path; empty: `user_id`, else `sub`
+  std::string jwt_role_claim = "role";
+  std::vector<RoleName> jwt_role_map;  // no name twice; empty: roles are called what they are
+  int auth_missing_status = 403;       // or 401
+  std::string pin_secret_key;          // secret; empty: derived from jwt_secret_key
 
   bool rate_limit_enabled = true;
   RateLimitPolicy rate_limit_deposits;
@@ -221,5 +231,6 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text); 
 std::optional<int64_t> parse_ratio(std::string_view text);                       // "0.1" as 100000 millionths
 std::optional<int64_t> parse_byte_count(std::string_view text);                  // "1048576", "10MiB"
 std::optional<AccessLog> parse_access_log(std::string_view text);                // "errors", "sample:100"
+std::optional<std::vector<RoleName>> parse_role_map(std::string_view text);      // "bank-teller=TELLER,clerk=TELLER"
 
 }  // namespace txn

@@ -18,10 +18,12 @@
 #include <array>
 #include <cerrno>
 #include <ctime>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/byte_order_mark.h"
 #include "core/check.h"
 #include "core/concat.h"
 
@@ -65,6 +67,11 @@ struct Closed {
   ~Closed() { ::close(descriptor); }
 };
 
+struct WipedAtEnd {
+  std::string& secret;
+  ~WipedAtEnd() { OPENSSL_cleanse(secret.data(), secret.size()); }
+};
+
 Result<std::string> read_pem_file(std::string_view setting, const std::string& path) {
   const Closed file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.descriptor < 0) return fail_errno(concat(setting, path).c_str(), errno);
@@ -82,6 +89,7 @@ Result<std::string> read_pem_file(std::string_view setting, const std::string& p
   return text;
 }
 
+// Of `pem`, which has to stay until the end.
 bssl::UniquePtr<BIO> reader_of(const std::string& pem) {
   return bssl::UniquePtr<BIO>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
@@ -111,6 +119,58 @@ Result<int64_t> seconds_of(const ASN1_TIME* time) {
   if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1)
     return invalid(kChainSetting, "a certificate's time of validity cannot be read");
   return int64_t{days} * 86400 + seconds;
+}
+
+// One certificate of the file.
+struct ChainLink {
+  X509* certificate = nullptr;
+  size_t position = 0;  // in the file, from 1
+  int64_t not_before_s = 0;
+  int64_t not_after_s = 0;
+  bool is_sent = false;
+
+  bool is_over(int64_t now_s) const { return not_after_s <= now_s; }
+  bool is_in_date(int64_t now_s) const { return not_before_s <= now_s && !is_over(now_s); }
+  // "certificate 2 has expired"
+  std::string out_of_date_text(int64_t now_s) const {
+    return concat("certificate ", position, is_over(now_s) ? " has expired" : " is not valid yet");
+  }
+};
+
+// Names alone do not do: an authority that renews its key keeps its name.
+bool has_issued(X509* issuer, X509* certificate) {
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(issuer));
+  const bool issued =
+      X509_check_issued(issuer, certificate) == X509_V_OK && key != nullptr && X509_verify(certificate, key.get()) == 1;
+  ERR_clear_error();
+  return issued;
+}
+
+// The certificates that clients are sent, the server's first, each behind one that it has issued: from the server's own
+// upwards, whichever way there is, over what is in date. `links` is not empty; is_sent is set in those of the result.
+Result<std::vector<ChainLink*>> chain_of(std::vector<ChainLink>& links, int64_t now_s) {
+  ChainLink& leaf = links.front();
+  if (!leaf.is_in_date(now_s)) return invalid(kChainSetting, leaf.out_of_date_text(now_s));
+  leaf.is_sent = true;
+  std::vector<ChainLink*> sent{&leaf};
+  for (size_t i = 0; i < sent.size(); ++i) {
+    for (ChainLink& link : links) {
+      if (link.is_sent || !link.is_in_date(now_s) || !has_issued(link.certificate, sent[i]->certificate)) continue;
+      link.is_sent = true;
+      sent.push_back(&link);
+    }
+  }
+  if (sent.size() > 1 || links.size() == 1) return sent;
+  // None of the others is of use to the server's own: without one of them no client gets beyond it.
+  for (const ChainLink& link : links) {
+    if (!link.is_sent && has_issued(link.certificate, leaf.certificate))
+      return invalid(kChainSetting, link.out_of_date_text(now_s));
+  }
+  for (const ChainLink& link : links) {
+    if (!link.is_sent && link.is_in_date(now_s))
+      return invalid(kChainSetting, concat("certificate ", link.position, " is not the issuer of certificate 1"));
+  }
+  return sent;
 }
 
 // Never asks on a terminal.
@@ -205,10 +265,7 @@ TlsContext::~TlsContext() = default;
 Result<std::shared_ptr<const TlsContext>> TlsContext::load(const TlsFiles& files,
                                                            std::shared_ptr<TlsTicketKeys> tickets) {
   TlsPem pem;
-  struct Wipe {
-    std::string& secret;
-    ~Wipe() { OPENSSL_cleanse(secret.data(), secret.size()); }
-  } const wipe{pem.key};
+  const WipedAtEnd wipe{pem.key};
   auto chain = read_pem_file(kChainSetting, files.chain);
   if (!chain) return std::unexpected(chain.error());
   auto key = read_pem_file(kKeySetting, files.key);
@@ -224,8 +281,11 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const TlsFiles& files
   return create(pem, std::move(tickets));
 }
 
-Result<std::shared_ptr<const TlsContext>> TlsContext::create(const TlsPem& pem,
+Result<std::shared_ptr<const TlsContext>> TlsContext::create(const TlsPem& given,
                                                              std::shared_ptr<TlsTicketKeys> tickets) {
+  TlsPem pem = given;
+  const WipedAtEnd wipe{pem.key};
+  for (std::string* const text : {&pem.chain, &pem.key, &pem.client_authorities}) drop_byte_order_marks(*text);
   std::shared_ptr<TlsContext> context(new TlsContext(new_context(), std::move(tickets)));
   if (auto used = context->use_certificate(pem); !used) return std::unexpected(used.error());
   if (!pem.client_authorities.empty()) {
@@ -240,17 +300,27 @@ Result<void> TlsContext::use_certificate(const TlsPem& pem) {
   if (!chain) return std::unexpected(chain.error());
   if (chain->size() > kChainMax) return invalid(kChainSetting, concat("more than ", kChainMax, " certificates"));
   const int64_t now_s = std::time(nullptr);
-  for (size_t i = 0; i < chain->size(); ++i) {
-    X509* const certificate = (*chain)[i].get();
-    const auto not_before = seconds_of(X509_get0_notBefore(certificate));
+  std::vector<ChainLink> links;
+  for (const auto& certificate : *chain) {
+    const auto not_before = seconds_of(X509_get0_notBefore(certificate.get()));
     if (!not_before) return std::unexpected(not_before.error());
-    const auto not_after = seconds_of(X509_get0_notAfter(certificate));
+    const auto not_after = seconds_of(X509_get0_notAfter(certificate.get()));
     if (!not_after) return std::unexpected(not_after.error());
-    if (*not_after <= now_s) return invalid(kChainSetting, concat("certificate ", i + 1, " has expired"));
-    if (*not_before > now_s) return invalid(kChainSetting, concat("certificate ", i + 1, " is not valid yet"));
-    not_after_s_ = std::min(not_after_s_, *not_after);
-    if (i > 0 && X509_check_issued(certificate, (*chain)[i - 1].get()) != X509_V_OK)
-      return invalid(kChainSetting, concat("certificate ", i + 1, " is not the issuer of certificate ", i));
+    links.push_back({.certificate = certificate.get(),
+                     .position = links.size() + 1,
+                     .not_before_s = *not_before,
+                     .not_after_s = *not_after});
+  }
+  const auto sent = chain_of(links, now_s);
+  if (!sent) return std::unexpected(sent.error());
+  for (const ChainLink* link : *sent) not_after_s_ = std::min(not_after_s_, link->not_after_s);
+  for (const ChainLink& link : links) {
+    if (link.is_sent) continue;
+    warnings_.push_back(link.is_in_date(now_s)
+                            ? concat(kChainSetting, "certificate ", link.position,
+                                     " is left out: it has issued none of those that are sent")
+                            : concat(kChainSetting, link.out_of_date_text(now_s),
+                                     " and is left out: clients that know its issuer otherwise do without"));
   }
   const auto key = read_key(pem.key);
   if (!key) return std::unexpected(key.error());
@@ -259,7 +329,7 @@ Result<void> TlsContext::use_certificate(const TlsPem& pem) {
     return invalid(kKeySetting, "the key does not belong to the certificate of TLS_CERT_FILE");
   if (SSL_CTX_use_certificate(context_.get(), leaf) != 1 || SSL_CTX_use_PrivateKey(context_.get(), key->get()) != 1)
     return invalid(kChainSetting, "a kind of key that TLS servers do not have; use ECDSA (P-256) or RSA");
-  for (size_t i = 1; i < chain->size(); ++i) SSL_CTX_add1_chain_cert(context_.get(), (*chain)[i].get());
+  for (const ChainLink* link : std::span(*sent).subspan(1)) SSL_CTX_add1_chain_cert(context_.get(), link->certificate);
   return {};
 }
 

@@ -12,15 +12,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "net/tls_tickets.h"
 
 namespace txn {
 
-// PEM. `client_authorities` is empty when clients need no certificate.
+// PEM; byte order marks before blocks are passed over. `client_authorities` is empty when clients need no certificate.
 struct TlsPem {
-  std::string chain;  // the server's certificate first, then those that lead to its authority
+  std::string chain;  // the server's certificate first, then those that lead to its authority, in any order
   std::string key;
   std::string client_authorities;
 };
@@ -34,14 +35,20 @@ struct TlsFiles {
 class TlsContext {
  public:
   // An error is one line that begins with the setting to blame: nothing is to be read or decrypted, the key belongs to
-  // another certificate, RSA below 2048 bits, expired or not yet valid. Reads files: not on a worker.
+  // another certificate, RSA below 2048 bits, none of the other certificates has issued the server's, or the server's
+  // own or each of its issuers in the file is expired or not yet valid. Further up a certificate that is out of date is
+  // no error: it may be an old cross-signature, without which clients find a root that they know (RFC 4158
+  // section 2.4). It is not sent. Reads files: not on a worker.
   static Result<std::shared_ptr<const TlsContext>> load(const TlsFiles& files, std::shared_ptr<TlsTicketKeys> tickets);
   static Result<std::shared_ptr<const TlsContext>> create(const TlsPem& pem, std::shared_ptr<TlsTicketKeys> tickets);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
 
-  // Unix seconds of the first certificate of the chain that expires.
+  // What is not wrong and not wise, a line each: certificates of the chain that are left out.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+  // Unix seconds at which the first certificate of those sent expires.
   int64_t certificate_not_after() const { return not_after_s_; }
   bool demands_client_certificate() const { return demands_client_certificate_; }
 
@@ -57,6 +64,7 @@ class TlsContext {
 
   bssl::UniquePtr<SSL_CTX> context_;
   std::shared_ptr<TlsTicketKeys> tickets_;
+  std::vector<std::string> warnings_;
   int64_t not_after_s_ = INT64_MAX;
   bool demands_client_certificate_ = false;
 };

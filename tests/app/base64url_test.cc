@@ -7,6 +7,7 @@
 namespace txn {
 namespace {
 
+using namespace std::string_literals;
 using namespace std::string_view_literals;
 
 TEST(Base64Url, RoundTripsAndIsStrict) {
@@ -49,6 +50,22 @@ TEST(Base64Url, EveryByteString) {
     }
   }
   EXPECT_EQ(accepted, 256);
+}
+
+TEST(Base64Url, AnyBase64HasTheSameBytesInEverySpelling) {
+  const auto decoded = [](std::string_view text) -> std::string {
+    std::string bytes(base64url_bytes_max(text.size()), '\0');
+    const ptrdiff_t length = decode_any_base64(text, reinterpret_cast<uint8_t*>(bytes.data()));
+    return length < 0 ? "refused" : bytes.substr(0, static_cast<size_t>(length));
+  };
+  for (const char* text : {"-_8", "+/8", "+_8", "-_8=", "+/8="}) EXPECT_EQ(decoded(text), "\xFB\xFF") << text;
+  for (const char* text : {"_w", "/w", "_w==", "/w=="}) EXPECT_EQ(decoded(text), "\xFF") << text;
+  EXPECT_EQ(decoded("AQAB"), "\x01\x00\x01"s);
+  EXPECT_EQ(decoded(""), "");
+  for (const char* text : {"=", "====", "A", "A===", "AQAB=", "AQAB====", "_w=", "_w===", "_8",
+                           "_x==", "-_9=", "AQ\n=", " AQAB", "AQ=B", "=AQA", "AQAB,", "\xC3\xA9QA"}) {
+    EXPECT_EQ(decoded(text), "refused") << text;
+  }
 }
 
 }  // namespace

@@ -113,21 +113,21 @@ TEST_F(CachingVerifier, ATokenThatExpiresWhileRememberedIsExpired) {
   EXPECT_TRUE(verifier_->verify(expiring, 900).has_value());
   EXPECT_TRUE(verifier_->verify(expiring, 1000 + kLeeway - 1).has_value());
   EXPECT_EQ(verifier_->counters().cache_hits, 1u);
-  EXPECT_EQ(verifier_->verify(expiring, 1000 + kLeeway).error(), TokenError::kExpired);
+  EXPECT_EQ(kind_of(verifier_->verify(expiring, 1000 + kLeeway).error()), TokenErrorKind::kExpired);
   EXPECT_EQ(verifier_->counters().cache_hits, 2u) << "the cache itself must have known";
   // It has left; with the clock set back it is verified afresh, and good.
-  EXPECT_EQ(verifier_->verify(expiring, 1000 + kLeeway).error(), TokenError::kExpired);
+  EXPECT_EQ(kind_of(verifier_->verify(expiring, 1000 + kLeeway).error()), TokenErrorKind::kExpired);
   EXPECT_EQ(verifier_->counters().cache_hits, 2u);
   EXPECT_TRUE(verifier_->verify(expiring, 900).has_value());
   EXPECT_EQ(verifier_->counters().accepted, 3u);
-  EXPECT_EQ(verifier_->counters().refused[static_cast<size_t>(TokenError::kExpired)], 2u);
+  EXPECT_EQ(verifier_->counters().refused[static_cast<size_t>(TokenErrorKind::kExpired)], 2u);
 }
 
 TEST_F(CachingVerifier, AClockThatStepsBackBeforeNbfIsNoticed) {
   for (const char* claim : {"nbf", "iat"}) {
     const std::string beginning = token(7, "\"exp\":5000,\"" + std::string(claim) + "\":1000");
     EXPECT_TRUE(verifier_->verify(beginning, 2000).has_value());
-    EXPECT_EQ(verifier_->verify(beginning, 1000 - kLeeway - 1).error(), TokenError::kNotYetValid);
+    EXPECT_EQ(kind_of(verifier_->verify(beginning, 1000 - kLeeway - 1).error()), TokenErrorKind::kNotYetValid);
     EXPECT_TRUE(verifier_->verify(beginning, 1000 - kLeeway).has_value());
     EXPECT_EQ(verifier_->counters().cache_misses, claim[0] == 'n' ? 1u : 2u);
   }

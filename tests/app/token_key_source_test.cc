@@ -108,6 +108,32 @@ TEST_F(TokenKeySourceTest, WhatIsOfNoUseLeavesTheOldKeys) {
   EXPECT_TRUE(source.poll());
 }
 
+// The rotation that takes a key away works however the new file is spelt.
+TEST_F(TokenKeySourceTest, AWithdrawnKeyIsGoneWhateverTheSpelling) {
+  replace(jwks({a_.jwk(R"(,"kid":"a")"), b_.jwk(R"(,"kid":"b")")}));
+  TokenKeySource source(settings_);
+  ASSERT_TRUE(source.load().has_value());
+  std::string padded = b_.jwk(R"(,"kid":"b")");
+  padded.insert(padded.find('"', padded.find("\"x\":\"") + 5), "=");
+  replace("\xEF\xBB\xBF" + jwks({padded, padded}));
+  EXPECT_TRUE(source.poll());
+  EXPECT_EQ(source.make_keys()->find("a"), nullptr);
+  EXPECT_NE(source.make_keys()->find("b"), nullptr);
+  EXPECT_EQ(source.counters().failed, 0u);
+}
+
+TEST_F(TokenKeySourceTest, ASecretAmongThePublicKeysIsRefused) {
+  replace(jwks({a_.jwk(R"(,"kid":"a")"), R"({"kty":"oct","k":"c2VjcmV0"})"}));
+  EXPECT_THAT(TokenKeySource(settings_).load().error().message, HasSubstr("key 2 has a private or secret part, `k`"));
+  replace(set_of(a_, "a"));
+  TokenKeySource source(settings_);
+  ASSERT_TRUE(source.load().has_value());
+  replace(jwks({b_.jwk(R"(,"kid":"b")"), R"({"kty":"oct","k":"c2VjcmV0"})"}));
+  EXPECT_FALSE(source.poll());
+  EXPECT_EQ(source.counters().failed, 1u);
+  EXPECT_NE(source.make_keys()->find("a"), nullptr) << "the old keys stay";
+}
+
 TEST_F(TokenKeySourceTest, ReloadSaysWhatItCannotDo) {
   replace(set_of(a_, "a"));
   TokenKeySource source(settings_);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <openssl/bn.h>
 #include <openssl/curve25519.h>
+#include <openssl/err.h>
 #include <openssl/nid.h>
 
 #include <string>
@@ -52,11 +53,11 @@ void expect_good(TokenVerifier& verifier, const std::string& token, std::string_
 }
 
 void expect_refused(TokenVerifier& verifier, const std::string& token, std::string_view what = "",
-                    TokenError error = TokenError::kBadSignature) {
+                    TokenErrorKind kind = TokenErrorKind::kBadSignature) {
   for (int i = 0; i < 2; ++i) {
     const auto principal = verifier.verify(token, kNow);
     ASSERT_FALSE(principal.has_value()) << what << " " << token;
-    EXPECT_EQ(principal.error(), error) << what;
+    EXPECT_EQ(kind_of(principal.error()), kind) << what;
   }
 }
 
@@ -67,15 +68,15 @@ void expect_refused(TokenVerifier& verifier, const std::string& token, std::stri
 constexpr const char* kRfc7515Payload =
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 
-void expect_vector(TokenVerifier& verifier, const std::string& token, TokenError when_signature_holds) {
-  EXPECT_EQ(verifier.verify(token, 1'300'819'000).error(), when_signature_holds);
+void expect_vector(TokenVerifier& verifier, const std::string& token, TokenErrorKind when_signature_holds) {
+  EXPECT_EQ(kind_of(verifier.verify(token, 1'300'819'000).error()), when_signature_holds);
   // One bit of each byte of the signature.
   const size_t first = token.rfind('.') + 1;
   for (size_t i = first; i < token.size(); ++i) {
     std::string changed = token;
     changed[i] = changed[i] == 'A' ? 'B' : 'A';
     const auto result = verifier.verify(changed, 1'300'819'000);
-    EXPECT_NE(result.error(), when_signature_holds) << i;
+    EXPECT_NE(kind_of(result.error()), when_signature_holds) << i;
   }
 }
 
@@ -92,7 +93,7 @@ TEST(RfcVectors, Rs256OfRfc7515AppendixA2) {
                     "bds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0G"
                     "arZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgG"
                     "Y9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
-                TokenError::kWrongClaims);
+                TokenErrorKind::kWrongClaims);
 }
 
 constexpr const char* kRfc7515EcKey =
@@ -104,7 +105,7 @@ TEST(RfcVectors, Es256OfRfc7515AppendixA3) {
   expect_vector(*verifier,
                 "eyJhbGciOiJFUzI1NiJ9."s + kRfc7515Payload +
                     ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-                TokenError::kWrongClaims);
+                TokenErrorKind::kWrongClaims);
 }
 
 TEST(RfcVectors, EdDsaOfRfc8037AppendixA4) {
@@ -115,7 +116,7 @@ TEST(RfcVectors, EdDsaOfRfc8037AppendixA4) {
   expect_vector(*verifier,
                 "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
                 "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
-                TokenError::kMalformed);
+                TokenErrorKind::kMalformed);
 }
 
 TEST(RfcVectors, UnsecuredOfRfc7515AppendixA5AndCriticalOfAppendixE) {
@@ -124,7 +125,7 @@ TEST(RfcVectors, UnsecuredOfRfc7515AppendixA5AndCriticalOfAppendixE) {
   expect_refused(*verifier,
                  "eyJhbGciOiJub25lIiwNCiAiY3JpdCI6WyJodHRwOi8vZXhhbXBsZS5jb20vVU5ERUZJTkVEIl0sDQogImh0dHA6Ly9leGFtcGxl"
                  "LmNvbS9VTkRFRklORUQiOnRydWUNCn0.RkFJTA.",
-                 "crit", TokenError::kMalformed);
+                 "crit", TokenErrorKind::kMalformed);
 }
 
 // --- All algorithms --------------------------------------------------------------------------------------------------
@@ -205,10 +206,10 @@ TEST(Algorithms, NoKeyIsTakenFromTheToken) {
           R"(,"jku":"https://attacker.example/jwks.json")"s, R"(,"x5u":"https://attacker.example/cert.pem")"s,
           R"(,"jku":"file:///etc/passwd")"s}) {
       expect_refused(*verifier, attacker.signer().sign_text(header_of(algorithm, more), good_claims()), more,
-                     TokenError::kMalformed);
+                     TokenErrorKind::kMalformed);
       // Not even beside a good signature: whoever puts it there expects it to count.
       expect_refused(*verifier, pair.signer().sign_text(header_of(algorithm, more), good_claims()), more,
-                     TokenError::kMalformed);
+                     TokenErrorKind::kMalformed);
     }
   }
 }
@@ -236,16 +237,16 @@ TEST(Algorithms, TruncatedAndLengthenedSignatures) {
           std::string(64, '\0'), std::string(256, '\0'), std::string(384, '\0'), std::string(512, '\x01')}) {
       expect_refused(*verifier, with(wrong), std::to_string(wrong.size()));
     }
-    expect_refused(*verifier, with(std::string(513, '\x01')), "beyond the longest", TokenError::kMalformed);
+    expect_refused(*verifier, with(std::string(513, '\x01')), "beyond the longest", TokenErrorKind::kMalformed);
     // The last character's spare bits.
     if (bytes % 3 != 0) {
       std::string spare = token;
       constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
       spare.back() = kAlphabet[kAlphabet.find(spare.back()) ^ 1];
-      expect_refused(*verifier, spare, "spare bits", TokenError::kMalformed);
+      expect_refused(*verifier, spare, "spare bits", TokenErrorKind::kMalformed);
     }
     for (const char* tail : {"=", "==", "\n", " ", "%"}) {
-      expect_refused(*verifier, token + tail, tail, TokenError::kMalformed);
+      expect_refused(*verifier, token + tail, tail, TokenErrorKind::kMalformed);
     }
   }
 }
@@ -312,11 +313,11 @@ TEST(KeyIds, ChooseAmongSeveralKeys) {
   }
   for (const std::string_view more : {R"(,"kid":1)", R"(,"kid":null)", R"(,"kid":["a"])", R"(,"kid":{"a":1})",
                                       R"(,"kid":"a","kid":"a")", R"(,"kid":"a","kid":"c")"}) {
-    expect_refused(*verifier, by(a, more), more, TokenError::kMalformed);
+    expect_refused(*verifier, by(a, more), more, TokenErrorKind::kMalformed);
   }
   expect_refused(*verifier, by(a, ",\"kid\":\"" + std::string(kKidBytesMax, 'k') + "\""), "as long as may be");
   expect_refused(*verifier, by(a, ",\"kid\":\"" + std::string(kKidBytesMax + 1, 'k') + "\""), "too long",
-                 TokenError::kMalformed);
+                 TokenErrorKind::kMalformed);
 }
 
 TEST(KeyIds, AreNeededOnlyAmongSeveral) {
@@ -404,7 +405,7 @@ TEST(Jwks, KeysOfNoUseArePassedOver) {
       {R"({"kty":1})", "kty is not EC"},
       {R"({"kty":"ec"})", "kty is not EC"},
       {ed.jwk(R"(,"kid":"x")"), "kty is not EC"},
-      {R"({"kty":"oct","k":"c2VjcmV0","alg":"HS256","kid":"x"})", "kty is not EC"},
+      {R"({"kty":"oct","alg":"HS256","kid":"x"})", "kty is not EC"},
       {ec.jwk(R"(,"use":"enc")"), "use is not sig"},
       {ec.jwk(R"(,"use":"")"), "use is not sig"},
       {ec.jwk(R"(,"use":["sig"])"), "use is not sig"},
@@ -419,9 +420,10 @@ TEST(Jwks, KeysOfNoUseArePassedOver) {
       {ec.jwk(R"(,"kid":1)"), "kid is not a string of 1 to 256 bytes"},
       {ec.jwk(",\"kid\":\"" + std::string(257, 'k') + "\""), "kid is not a string of 1 to 256 bytes"},
       {KeyPair::elliptic(NID_secp384r1).jwk(), "crv is not P-256"},
-      {R"({"kty":"EC","crv":"P-256"})", "x and y are not 32 octets of base64url each"},
-      {R"({"kty":"EC","crv":"P-256","x":"AA","y":"AA"})", "x and y are not 32 octets of base64url each"},
-      {R"({"kty":"EC","crv":"P-256","x":"","y":""})", "x and y are not 32 octets of base64url each"},
+      {R"({"kty":"EC","crv":"P-256"})", "x and y are not coordinates of up to 32 octets of base64url each"},
+      {R"({"kty":"EC","crv":"P-256","x":"AA","y":"AA"})", "a point that is not on P-256"},
+      {R"({"kty":"EC","crv":"P-256","x":"","y":""})",
+       "x and y are not coordinates of up to 32 octets of base64url each"},
       {R"({"kty":"EC","crv":"P-256","x":")" + std::string(43, 'A') + R"(","y":")" + std::string(43, 'A') + "\"}",
        "a point that is not on P-256"},
       {R"({"kty":"EC","crv":"P-256","x":")" + std::string(42, '_') + R"(8","y":")" + std::string(42, '_') + "8\"}",
@@ -458,15 +460,135 @@ TEST(Jwks, RsaKeys) {
   EXPECT_THAT(read(of(513, '\x01', "AQAB")), HasSubstr("n is not a Base64urlUInt within bounds"));
   EXPECT_EQ(read(of(256, '\x01', "AQAB", '\x80')), "usable, with 1");
   EXPECT_THAT(read(of(256, '\x01', "AQAB", '\x7F')), HasSubstr("an RSA modulus of 2047 bits"));
-  EXPECT_THAT(read(of(257, '\x01', "AQAB", '\0')), HasSubstr("n is not a Base64urlUInt within bounds"));
+  EXPECT_EQ(read(of(257, '\x01', "AQAB", '\0')), "usable, with 1");
   EXPECT_THAT(read(of(256, '\x02', "AQAB")), HasSubstr("an even RSA modulus"));
   for (const char* e : {"AQ", "Aw", "EQ", "AQAA", "AQA", "__8", "____________"}) {
     EXPECT_THAT(read(of(256, '\x01', e)), HasSubstr("an RSA exponent")) << e;
   }
-  for (const char* e : {"", "AAEAAQ", "AQAB=", "AQB", "A"}) {
+  for (const char* e : {"", "AQAB=", "AQAB====", "AQ=", "AQ===", "=AQAB", "AQB", "A", "AQ AB", "AQAB\\n"}) {
     EXPECT_THAT(read(of(256, '\x01', e)), HasSubstr("e is not a Base64urlUInt within bounds")) << e;
   }
   EXPECT_THAT(read(R"({"kty":"RSA","e":"AQAB"})"), HasSubstr("n is not"));
+}
+
+// A withdrawn key would stay good if the file without it were refused for the way in which it is written.
+TEST(Jwks, KeysCountByWhatTheyAreNotByTheirSpelling) {
+  const auto respelt = [](std::string text, const std::string& name, const auto& change) {
+    const size_t at = text.find("\"" + name + "\":\"") + name.size() + 4;
+    const size_t end = text.find('"', at);
+    return text.replace(at, end - at, change(text.substr(at, end - at)));
+  };
+  const auto padded = [](std::string value) { return value + std::string((4 - value.size() % 4) % 4, '='); };
+  const auto standard = [](std::string value) {
+    std::ranges::replace(value, '-', '+');
+    std::ranges::replace(value, '_', '/');
+    return value;
+  };
+  const auto slashes = [&](const std::string& value) {  // as PHP writes them
+    std::string text;
+    for (const char c : standard(value)) text += c == '/' ? "\\/" : std::string(1, c);
+    return text;
+  };
+  const auto octets = [](const std::string& value) {
+    std::string bytes(base64url_bytes_max(value.size()), '\0');
+    bytes.resize(static_cast<size_t>(decode_base64url(value, reinterpret_cast<uint8_t*>(bytes.data()))));
+    return bytes;
+  };
+  const auto zeros = [&](const std::string& value) { return encode_base64url("\0"s + octets(value)); };
+  for (const JwtAlgorithm algorithm : kAsymmetric) {
+    const KeyPair pair(algorithm), withdrawn(algorithm);
+    const std::string jwk = pair.jwk(R"(,"kid":"k")");
+    const std::string token = pair.signer().sign_text(header_of(algorithm, R"(,"kid":"k")"), good_claims());
+    const std::string forged = withdrawn.signer().sign_text(header_of(algorithm, R"(,"kid":"k")"), good_claims());
+    std::vector<std::string> spellings;
+    for (const char* name : {"n", "e", "x", "y"}) {
+      if (jwk.find("\"" + std::string(name) + "\":\"") == std::string::npos) continue;
+      spellings.push_back(respelt(jwk, name, padded));
+      spellings.push_back(respelt(jwk, name, standard));
+      spellings.push_back(respelt(jwk, name, slashes));
+      spellings.push_back(respelt(respelt(jwk, name, standard), name, padded));
+      if (algorithm != JwtAlgorithm::kEdDsa) spellings.push_back(respelt(jwk, name, zeros));
+    }
+    for (const std::string& spelling : spellings) {
+      auto keys = TokenKeys::from_jwks(algorithm, jwks({spelling}));
+      ASSERT_TRUE(keys.has_value()) << spelling << keys.error().message;
+      auto verifier = verifier_of(std::move(keys));
+      expect_good(*verifier, token, spelling);
+      expect_refused(*verifier, forged, spelling);
+      // The same key in two spellings is one.
+      EXPECT_EQ(error_of(TokenKeys::from_jwks(algorithm, jwks({jwk, spelling}))), "usable, with 1");
+    }
+    const std::string marked = "\xEF\xBB\xBF" + jwks({jwk});
+    EXPECT_EQ(error_of(TokenKeys::from_jwks(algorithm, marked)), "usable, with 1");
+    EXPECT_EQ(error_of(TokenKeys::from_pem(algorithm, "\xEF\xBB\xBF" + pair.public_pem())), "usable, with 1");
+    EXPECT_TRUE(TokenSigner::with_private_key(algorithm, "\xEF\xBB\xBF" + pair.private_pem()).has_value());
+  }
+  // Coordinates with their leading zeros left out: one key in 256 has one.
+  const KeyPair pair(JwtAlgorithm::kEs256);
+  for (int i = 0; i < 5'000; ++i) {
+    const KeyPair other(JwtAlgorithm::kEs256);
+    const std::string jwk = other.jwk();
+    const size_t x = jwk.find("\"x\":\"") + 5;
+    if (!jwk.substr(x).starts_with("AA") && !jwk.substr(x).starts_with("AB")) continue;
+    if (octets(jwk.substr(x, 43)).front() != '\0') continue;
+    const std::string shorter =
+        respelt(jwk, "x", [&](const std::string& value) { return encode_base64url(octets(value).substr(1)); });
+    auto verifier = verifier_of(TokenKeys::from_jwks(JwtAlgorithm::kEs256, jwks({shorter})));
+    expect_good(*verifier, other.signer().sign_text(header_of(JwtAlgorithm::kEs256), good_claims()), shorter);
+    break;
+  }
+}
+
+TEST(Jwks, KeysMayBeListedTwiceAndShareAKid) {
+  for (const JwtAlgorithm algorithm : kAsymmetric) {
+    const KeyPair a(algorithm), b(algorithm), stranger(algorithm);
+    const std::string named = a.jwk(R"(,"kid":"k")");
+    EXPECT_EQ(error_of(TokenKeys::from_jwks(algorithm, jwks({named, named}))), "usable, with 1");
+    EXPECT_EQ(error_of(TokenKeys::from_jwks(algorithm, jwks({a.jwk(), a.jwk()}))), "usable, with 1");
+    EXPECT_EQ(error_of(TokenKeys::from_jwks(algorithm, jwks({named, a.jwk(R"(,"kid":"l")")}))), "usable, with 2");
+
+    auto keys = TokenKeys::from_jwks(algorithm, jwks({"{}", named, b.jwk(R"(,"kid":"\u006b")"), named}));
+    ASSERT_TRUE(keys.has_value()) << keys.error().message;
+    EXPECT_EQ((*keys)->size(), 1u);
+    EXPECT_THAT((*keys)->shared_ids(), ElementsAre("keys 2 and 3"));
+    auto verifier = verifier_of(std::move(keys));
+    const std::string header = header_of(algorithm, R"(,"kid":"k")");
+    for (const KeyPair* pair : {&a, &b, &a}) expect_good(*verifier, pair->signer().sign_text(header, good_claims()));
+    expect_refused(*verifier, stranger.signer().sign_text(header, good_claims()), "neither of them");
+    EXPECT_EQ(ERR_peek_error(), 0u);
+  }
+  std::vector<std::string> many;
+  std::string set;
+  for (size_t i = 0; i <= kKeysOfOneKidMax; ++i) {
+    set += (i == 0 ? "" : ",") + KeyPair(JwtAlgorithm::kEdDsa).jwk(R"(,"kid":"k")");
+    const std::string said = error_of(TokenKeys::from_jwks(JwtAlgorithm::kEdDsa, R"({"keys":[)" + set + "]}"));
+    EXPECT_EQ(said, i < kKeysOfOneKidMax ? "usable, with 1" : "more than 4 different keys have the kid of key 1");
+  }
+}
+
+// Whatever kind of key it is of, and whether that kind is of use here or not.
+TEST(Jwks, PrivateAndSecretPartsAreRefused) {
+  const KeyPair pair(JwtAlgorithm::kEs256);
+  const std::string good = pair.jwk(R"(,"kid":"good")");
+  const std::pair<const char*, const char*> kTable[] = {
+      {R"({"kty":"oct","k":"c2VjcmV0","alg":"HS256","kid":"x"})", "`k`"},
+      {R"({"kty":"o\u0063t","\u006b":"c2VjcmV0"})", "`k`"},
+      {R"({"kty":"RSA","n":"AQAB","e":"AQAB","d":"c2VjcmV0"})", "`d`"},
+      {R"({"kty":"RSA","n":"AQAB","e":"AQAB","p":"c2VjcmV0"})", "`p`"},
+      {R"({"kty":"RSA","dp":"c2VjcmV0"})", "`dp`"},
+      {R"({"kty":"EC","crv":"P-384","d":"c2VjcmV0"})", "`d`"},
+      {R"({"kty":"OKP","crv":"X25519","d":null})", "`d`"},
+      {R"({"kty":"AKP","priv":"c2VjcmV0"})", "`priv`"},
+      {R"({"d":1})", "`d`"},
+  };
+  for (const auto& [jwk, part] : kTable) {
+    const std::string said = error_of(TokenKeys::from_jwks(JwtAlgorithm::kEs256, jwks({good, jwk})));
+    EXPECT_THAT(said, StartsWith("key 2 has a private or secret part, " + std::string(part))) << jwk;
+    EXPECT_THAT(said, HasSubstr("change that key")) << jwk;
+    EXPECT_THAT(said, Not(HasSubstr("c2VjcmV0"))) << jwk;
+  }
+  EXPECT_EQ(error_of(TokenKeys::from_jwks(JwtAlgorithm::kEs256, jwks({pair.jwk(R"(,"k":"mine","p":1)")}))),
+            "usable, with 1");
 }
 
 TEST(Jwks, Ed25519Keys) {
@@ -530,9 +652,9 @@ TEST(Jwks, FilesOfNoUseAreRefusedAsAWhole) {
   EXPECT_EQ(read(jwks({a, b})), "usable, with 2");
   EXPECT_EQ(read(" \n" + jwks({a, b}) + "\n"), "usable, with 2");
   EXPECT_EQ(read(R"({"version":1,"keys":[ )" + a + " , " + b + R"( ],"next":null})"), "usable, with 2");
-  for (const std::string& text :
-       {""s, "null"s, "[]"s, a.substr(1), "[" + a + "]", jwks({a}) + "x", jwks({a}) + jwks({b}),
-        R"({"keys":[],"keys":[]})"s, pair.public_pem(), "\xEF\xBB\xBF" + jwks({a}), "{\"keys\":[\"\xFF\"]}"s}) {
+  for (const std::string& text : {""s, "null"s, "[]"s, a.substr(1), "[" + a + "]", jwks({a}) + "x",
+                                  jwks({a}) + jwks({b}), R"({"keys":[],"keys":[]})"s, pair.public_pem(),
+                                  "\xEF\xBB\xBF\xEF\xBB\xBF" + jwks({a}), "{\"keys\":[\"\xFF\"]}"s}) {
     EXPECT_EQ(read(text), "not one JSON object without a member named twice") << text;
   }
   for (const char* text : {"{}", R"({"keys":{}})", R"({"keys":null})", R"({"keys":"[]"})", R"({"Keys":[]})"}) {
@@ -540,15 +662,14 @@ TEST(Jwks, FilesOfNoUseAreRefusedAsAWhole) {
   }
   EXPECT_EQ(read(a), "has no array `keys`");
   EXPECT_EQ(read(R"({"keys":[]})"), "no key for EdDSA among 0");
-  EXPECT_EQ(read(jwks({a, a})), "keys 1 and 2 have the same kid");
-  EXPECT_EQ(read(jwks({"{}", a, b, pair.jwk(R"(,"kid":"\u0061")")})), "keys 2 and 4 have the same kid");
+  const KeyPair another(JwtAlgorithm::kEdDsa);
   EXPECT_EQ(read(jwks({a, pair.jwk()})), "key 2 has no kid, which each of several keys needs");
-  EXPECT_EQ(read(jwks({pair.jwk(), pair.jwk()})), "key 1 has no kid, which each of several keys needs");
+  EXPECT_EQ(read(jwks({pair.jwk(), another.jwk()})), "key 1 has no kid, which each of several keys needs");
   for (const char* element : {"1", "null", "\"{}\"", "[]", "true", R"({"kty":"OKP","kty":"OKP"})"}) {
     EXPECT_EQ(read(jwks({a, element})), "key 2 is not an object without a member named twice") << element;
   }
   const std::string secret = R"(,"kid":"p","d":"c2VjcmV0IG9mIG91cnM")";
-  EXPECT_THAT(read(jwks({a, pair.jwk(secret)})), StartsWith("key 2 has a private part"));
+  EXPECT_THAT(read(jwks({a, pair.jwk(secret)})), StartsWith("key 2 has a private or secret part, `d`"));
   EXPECT_THAT(read(jwks({a, pair.jwk(secret)})), Not(HasSubstr("c2VjcmV0")));
   EXPECT_THAT(read(std::string(kKeyFileBytesMax + 1, ' ')), StartsWith("more than 262144 bytes"));
   EXPECT_EQ(error_of(TokenKeys::from_jwks(JwtAlgorithm::kHs256, jwks({R"({"kty":"oct","k":"AAAA"})"}))),

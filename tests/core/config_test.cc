@@ -287,7 +287,43 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"}, Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"},
         Case{"CORS_ALLOWED_ORIGINS", "a.example"}, Case{"DRAIN_TIMEOUT", "31"}, Case{"DRAIN_DELAY", "301s"},
         Case{"KEEPALIVE_TIMEOUT", "999ms"}, Case{"KEEPALIVE_TIMEOUT", "3601s"}, Case{"OPERATIONS_PORT", "65536"},
-        Case{"METRICS_PUBLIC", "some"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"}));
+        Case{"METRICS_PUBLIC", "some"}, Case{"CORE_DUMPS", "perhaps"}, Case{"JWT_LEEWAY", "-1"},
+        Case{"JWT_SUBJECT_CLAIM", "user..id"}, Case{"JWT_SUBJECT_CLAIM", ".id"}, Case{"JWT_SUBJECT_CLAIM", "exp"},
+        Case{"JWT_ROLE_CLAIM", "realm_access."}, Case{"JWT_ROLE_CLAIM", "aud"}, Case{"JWT_ROLE_CLAIM", "a\nb"},
+        Case{"JWT_ROLE_MAP", "bank-teller"}, Case{"JWT_ROLE_MAP", "bank-teller=teller"},
+        Case{"JWT_ROLE_MAP", "bank-teller=ROOT"}, Case{"JWT_ROLE_MAP", "=TELLER"},
+        Case{"JWT_ROLE_MAP", "a=TELLER,a=CUSTOMER"}));
+
+TEST(LoadSettings, ClaimsOfIdentityProviders) {
+  const Settings settings =
+      load_flags({{"JWT_SUBJECT_CLAIM", "https://bank.example/user_id"},
+                  {"JWT_ROLE_CLAIM", "realm_access.roles"},
+                  {"JWT_ROLE_MAP", " bank-teller = TELLER,, cn=clerk=TELLER ,Customer=CUSTOMER"}});
+  EXPECT_EQ(settings.jwt_subject_claim, "https://bank.example/user_id");
+  EXPECT_EQ(settings.jwt_role_claim, "realm_access.roles");
+  EXPECT_THAT(settings.jwt_role_map, ElementsAre(RoleName{"bank-teller", "TELLER"}, RoleName{"cn=clerk", "TELLER"},
+                                                 RoleName{"Customer", "CUSTOMER"}));
+  const Settings defaults = load_flags({});
+  EXPECT_EQ(defaults.jwt_subject_claim, "");
+  EXPECT_EQ(defaults.jwt_role_claim, "role");
+  EXPECT_TRUE(defaults.jwt_role_map.empty());
+  EXPECT_THAT(errors_of({{"JWT_ROLE_MAP", "bank-teller=ROOT"}}),
+              ElementsAre("JWT_ROLE_MAP from the environment: 'bank-teller=ROOT' is not a comma-separated list of up "
+                          "to 64 NAME=ROLE, each "
+                          "NAME once, ROLE being CUSTOMER, TELLER or ADMIN"));
+  EXPECT_THAT(errors_of({{"JWT_ROLE_CLAIM", std::string(256, 'r')}}), IsEmpty());
+  EXPECT_EQ(errors_of({{"JWT_ROLE_CLAIM", std::string(257, 'r')}}).size(), 1u);
+  EXPECT_THAT(errors_of({{"JWT_ROLE_CLAIM", "sub"}}),
+              ElementsAre("JWT_ROLE_CLAIM is sub, where the subject is: no claim is a number and a role"));
+  EXPECT_THAT(errors_of({{"JWT_SUBJECT_CLAIM", "who"}, {"JWT_ROLE_CLAIM", "who"}}),
+              ElementsAre("JWT_ROLE_CLAIM is who, where the subject is: no claim is a number and a role"));
+}
+
+TEST(ConfigText, AByteOrderMarkHidesNothing) {
+  const auto values = parse_config_text("\xEF\xBB\xBFSERVICE_PORT=80\n", "f");
+  ASSERT_TRUE(values.has_value());
+  EXPECT_EQ(values->at("SERVICE_PORT"), "80");
+}
 
 TEST(LoadSettings, BracketsOfAnIpv6AddressAreDropped) {
   EXPECT_EQ(load_flags({{"SERVICE_HOST", "[::1]"}}).service_host, "::1");

@@ -1,7 +1,8 @@
 // Tokens, under a fixed key of each algorithm. With a cache and without, a token must be worth the same at any time,
 // and what is accepted must be spelt in the one way there is.
 //
-// Input: algorithm and whether to sign, two times, then the token; to be signed by HS256: header, newline, payload.
+// Input: algorithm, whether to sign, and whose claims are expected; two times, then the token; to be signed by HS256:
+// header, newline, payload.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -35,19 +36,34 @@ constexpr std::string_view kKeySet =
     R"("y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},)"
     R"({"kid":"ed","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]})";
 
-std::unique_ptr<TokenVerifier> make(JwtAlgorithm algorithm, size_t cache_entries) {
+// Tokens of our own shape, and of an identity provider's with names of its own.
+std::array<TokenPolicy, 2> policies() {
+  return {
+      {{.issuer = "i", .audience = "a"},
+       {.subject_claim = "user.id",
+        .role_claim = "realm_access.roles",
+        .roles = {{"bank-customer", Role::kCustomer}, {"bank-teller", Role::kTeller}, {"bank-admin", Role::kAdmin}}}}};
+}
+
+std::unique_ptr<TokenVerifier> make(JwtAlgorithm algorithm, const TokenPolicy& policy, size_t cache_entries) {
   auto keys =
       algorithm == JwtAlgorithm::kHs256 ? TokenKeys::from_secret(kSecret) : TokenKeys::from_jwks(algorithm, kKeySet);
   CHECK(keys.has_value(), "the keys are good");
-  auto verifier = TokenVerifier::create(std::move(*keys), {.issuer = "i", .audience = "a"}, cache_entries);
+  auto verifier = TokenVerifier::create(std::move(*keys), policy, cache_entries);
   CHECK(verifier.has_value(), "the policy is good");
   return std::move(*verifier);
+}
+
+bool problem_text_is_fit(TokenError error) {
+  static const TokenErrorTexts texts("sub", "role");
+  return !texts.reason(error).empty() && !to_string(kind_of(error)).empty();
 }
 
 void check_same(const std::expected<Principal, TokenError>& a, const std::expected<Principal, TokenError>& b) {
   CHECK(a.has_value() == b.has_value(), "a token is worth the same with a cache");
   if (!a) {
     CHECK(a.error() == b.error(), "for the same reason");
+    CHECK(problem_text_is_fit(a.error()), "which can be told");
     return;
   }
   CHECK(a->subject == b->subject, "for the same subject");
@@ -72,13 +88,16 @@ void check_spelling(std::string_view token) {
   CHECK(parts == 3, "an accepted token has three parts");
 }
 
-void check_token(JwtAlgorithm algorithm, const std::array<int64_t, 2>& times, const std::string& token) {
-  const auto index = static_cast<size_t>(algorithm);
+void check_token(JwtAlgorithm algorithm, bool is_provider, const std::array<int64_t, 2>& times,
+                 const std::string& token) {
+  const size_t index = static_cast<size_t>(algorithm) * 2 + (is_provider ? 1 : 0);
   static std::vector<std::unique_ptr<TokenVerifier>> plain, caching;
   if (plain.empty()) {
     for (const JwtAlgorithm each : kAlgorithms) {
-      plain.push_back(make(each, 0));
-      caching.push_back(make(each, 16));
+      for (const TokenPolicy& policy : policies()) {
+        plain.push_back(make(each, policy, 0));
+        caching.push_back(make(each, policy, 16));
+      }
     }
   }
   for (const int64_t now : {times[0], times[1], times[0], times[1]}) {
@@ -106,9 +125,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const TokenSigner signer = TokenSigner::with_secret(kSecret).value();
     const size_t newline = std::min(rest.find('\n'), rest.size());
     const std::string_view payload = rest.substr(std::min(newline + 1, rest.size()));
-    check_token(JwtAlgorithm::kHs256, times, signer.sign_text(rest.substr(0, newline), payload));
+    check_token(JwtAlgorithm::kHs256, (choice & 8) != 0, times, signer.sign_text(rest.substr(0, newline), payload));
   } else {
-    check_token(kAlgorithms[choice & 3], times, std::string(rest));
+    check_token(kAlgorithms[choice & 3], (choice & 8) != 0, times, std::string(rest));
   }
   return 0;
 }

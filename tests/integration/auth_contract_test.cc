@@ -111,6 +111,10 @@ TEST_F(AuthContract, WellFormedTokensAreAccepted) {
              ",\"nbf\":" + std::to_string(unix_now() - 60)),
       claims(R"("sub":"1","role":"TELLER")"),
       claims(R"("sub":"1","role":"ADMIN")"),
+      claims(R"("sub":1.0,"role":["x","CUSTOMER"])"),
+      claims(R"("sub":"6f1c1e6e-2f1d-4c2a-9d0e-0c7a9b6f5e11","user_id":1,"role":"CUSTOMER")"),
+      R"("sub":"1","role":"CUSTOMER","exp":9.9E+09,"iat":1.6e9)",
+      claims(R"("sub":"1","role":"CUSTOMER","groups":")" + std::string(8'000, 'g') + "\""),
   };
   for (const std::string& members : cases) EXPECT_TRUE(is_json(log_with_token(token_of(members)))) << members;
   // The header may have its members in another order, blanks, and no typ.
@@ -199,7 +203,8 @@ TEST_F(AuthContract, ClaimsThatDoNotHoldAreInvalid) {
       {"no role", claims(R"("sub":"1")")},
       {"an unknown role", claims(R"("sub":"1","role":"ROOT")")},
       {"an empty role", claims(R"("sub":"1","role":"")")},
-      {"a role that is no string", claims(R"("sub":"1","role":["TELLER"])")},
+      {"a role that is no string", claims(R"("sub":"1","role":1)")},
+      {"a list of roles, not all of them strings", claims(R"("sub":"1","role":["TELLER",1])")},
       {"two roles", claims(R"("sub":"1","role":"CUSTOMER","role":"TELLER")")},
       {"no subject", claims(R"("role":"CUSTOMER")")},
       {"a subject that is no integer", claims(R"("sub":"alice","role":"CUSTOMER")")},
@@ -214,6 +219,89 @@ TEST_F(AuthContract, ClaimsThatDoNotHoldAreInvalid) {
   };
   for (const auto& [name, members] : cases)
     EXPECT_TRUE(is_problem(log_with_token(token_of(members)), 401, "INVALID_TOKEN")) << name;
+}
+
+// The client is told what it can do something about, the log all of it, and nobody the token.
+TEST_F(AuthContract, RefusalsSayWhy) {
+  const std::string later = std::to_string(unix_now() + 3600);
+  const std::string good = token_of(claims(kGoodMembers));
+  const std::string unspecific = "The token is not valid";
+  const struct {
+    std::string authorization, detail, reason;
+  } cases[] = {
+      {"Bearer " + make_token(1, "CUSTOMER", -3600), "The token has expired", "the token has expired"},
+      {"Bearer " + token_of(claims(kGoodMembers + ",\"nbf\":" + later)),
+       "The token is not valid yet: `nbf` or `iat` is in the future", "the token's nbf or iat lies in the future"},
+      {"Bearer " + token_of(kGoodMembers), "The token's claim `exp` is missing", "claim exp is missing"},
+      {"Bearer " + token_of(claims(R"("sub":"alice","role":"CUSTOMER")")),
+       "The token's claim `sub` is no integer above zero", "claim sub is no integer above zero"},
+      {"Bearer " + token_of(claims(R"("sub":"1","role":"ROOT")")),
+       "The token's claim `role` names no role of this service", "claim role names no role"},
+      {"Bearer x.y", "The token is not three parts of base64url with dots between",
+       "the token is not three parts of base64url with dots between"},
+      {"Basic YTpi", "The Authorization header is not the word Bearer and a token",
+       "the Authorization header is not the word Bearer and a token"},
+      {"Bearer " + make_token(1, "TELLER", 600, "another-key-of-more-than-thirty-two-bytes"), unspecific,
+       "the token's signature does not hold under its key"},
+      {"Bearer " + sign_jwt(R"({"alg":"RS256"})", "{" + claims(kGoodMembers) + "}", kJwtKey), unspecific,
+       "the token's alg is not JWT_ALGORITHM"},
+      {"Bearer " + sign_jwt(R"({"alg":"HS256","jku":"https://a"})", "{}", kJwtKey), unspecific,
+       "the token's header has crit, jku, jwk, x5u or x5c"},
+  };
+  ServiceProcess service(bank().settings_with({}));
+  int number = 0;
+  for (const auto& [authorization, detail, reason] : cases) {
+    for (const bool moves_money : {false, true}) {
+      const std::string id = "why-" + std::to_string(++number);
+      ApiClient client(service.port());
+      const Headers headers = {{"Authorization", authorization}, {"X-Request-ID", id}};
+      const HttpResponse response = moves_money ? client.post(kDeposits, deposit_body(own(), "0.01"), headers)
+                                                : client.get("/transaction-logs/" + std::to_string(own()), headers);
+      EXPECT_TRUE(is_problem(response, 401)) << reason;
+      EXPECT_EQ(response.json()["detail"].text(), detail);
+      std::string line;
+      wait_until(
+          [&] {
+            for (const std::string& text : service.log_lines()) {
+              if (text.find("\"request_id\":\"" + id + "\"") != std::string::npos) line = text;
+            }
+            return !line.empty();
+          },
+          Milliseconds(15'000));
+      ASSERT_FALSE(line.empty()) << reason;
+      EXPECT_EQ(Json::parse(line)["reason"].text(), reason);
+    }
+  }
+  EXPECT_EQ(service.terminate(), ExitStatus{});
+}
+
+// As docs/identity-providers.md has it for Keycloak; with HS256, for the claims are the point.
+TEST_F(AuthContract, ClaimsAreWhereTheyAreConfiguredToBe) {
+  const Settings changes = {{"JWT_SUBJECT_CLAIM", "https://bank.example/user_id"},
+                            {"JWT_ROLE_CLAIM", "realm_access.roles"},
+                            {"JWT_ROLE_MAP", "bank-customer=CUSTOMER, bank-teller=TELLER"}};
+  ServiceProcess service(bank().settings_with(changes));
+  const auto answer = [&](const std::string& token, int64_t account) {
+    return ApiClient(service.port(), token).get("/transaction-logs/" + std::to_string(account));
+  };
+  const auto of = [](int64_t subject, const std::string& roles) {
+    return token_of(claims(R"("sub":"6f1c1e6e-2f1d-4c2a-9d0e-0c7a9b6f5e11","https://bank.example/user_id":)" +
+                           std::to_string(subject) + R"(,"realm_access":{"roles":)" + roles + "}"));
+  };
+  EXPECT_TRUE(is_json(answer(of(1, R"(["offline_access","bank-customer"])"), own())));
+  EXPECT_TRUE(is_problem(answer(of(1, R"(["offline_access","bank-customer"])"), foreign()), 403, "FORBIDDEN"));
+  EXPECT_TRUE(is_json(answer(of(1, R"(["bank-customer","bank-teller"])"), foreign())));
+  EXPECT_TRUE(is_problem(answer(of(1, R"(["offline_access"])"), own()), 401, "INVALID_TOKEN"));
+  EXPECT_TRUE(is_problem(answer(make_token(1, "CUSTOMER"), own()), 401, "INVALID_TOKEN"));
+  // The subcommand makes tokens that this service takes.
+  const auto printed = [&](const char* role) {
+    return run_service({"token", "--sub", "1", "--role", role}, bank().settings_with(changes));
+  };
+  const RunResult teller_token = printed("TELLER");
+  ASSERT_TRUE(teller_token.ok()) << teller_token;
+  EXPECT_TRUE(is_json(answer(teller_token.out.substr(0, teller_token.out.find('\n')), foreign())));
+  EXPECT_THAT(printed("ADMIN").err, ::testing::HasSubstr("JWT_ROLE_MAP has no name for ADMIN"));
+  EXPECT_EQ(service.terminate(), ExitStatus{});
 }
 
 TEST_F(AuthContract, ExpiryHasALeeway) {

@@ -180,9 +180,10 @@ TEST_F(KeyRotation, BrokenFilesKeepTheOldKeys) {
   const std::string broken[] = {
       "{\"keys\":[\"" + marker + "\"]",
       "",
-      jwks({key.jwk("a"), key.jwk("a")}),
+      jwks({key.jwk("a"), key.jwk()}),
       jwks({R"({"kty":"EC","crv":"P-256","kid":")" + marker + "\"}"}),
       jwks({key.jwk("a").insert(1, R"("d":")" + marker + R"(",)")}),
+      jwks({key.jwk("a"), R"({"kty":"oct","k":")" + marker + "\"}"}),
   };
   size_t seen = 0;
   for (const std::string& content : broken) {

@@ -524,6 +524,89 @@ TEST(TlsContext, SaysWhatIsWrongWithItsFiles) {
             "TLS_CLIENT_CA_FILE: holds no certificate in PEM");
 }
 
+// What a client gets of a chain, and what the operator is told.
+struct Served {
+  std::string error;
+  size_t certificates = 0;
+  std::vector<std::string> warnings;
+};
+
+Served serve(const std::string& chain, const std::string& key) {
+  const auto context =
+      TlsContext::create({.chain = chain, .key = key, .client_authorities = ""}, std::make_shared<TlsTicketKeys>());
+  if (!context) return {.error = context.error().message};
+  Pair pair(*context, {});
+  EXPECT_EQ(pair.pump(), Status::kOpen);
+  return {.error = "", .certificates = pair.client.chain_length(), .warnings = (*context)->warnings()};
+}
+
+TEST(TlsContext, OnlyWhatTheLeafNeedsHasToBeInDate) {
+  using ::testing::ElementsAre;
+  using ::testing::IsEmpty;
+  const Certificate old_root = make_certificate({.name = "old root", .is_authority = true});
+  const Certificate root = make_certificate({.name = "root", .is_authority = true});
+  const auto cross_signed = [&](int64_t not_after_s) {
+    return make_certificate({.name = "root", .not_after_s = not_after_s, .is_authority = true, .private_key = root.key},
+                            &old_root);
+  };
+  const Certificate old_cross = cross_signed(-1), cross = cross_signed(86400);
+  const Certificate middle = make_certificate({.name = "middle", .is_authority = true}, &root);
+  const Certificate old_middle = make_certificate(
+      {.name = "middle", .not_before_s = -7200, .not_after_s = -1, .is_authority = true, .private_key = middle.key},
+      &root);
+  const Certificate leaf = make_certificate({}, &middle);
+  const auto of = [&](std::initializer_list<const Certificate*> others) {
+    std::string chain = leaf.certificate;
+    for (const Certificate* other : others) chain += other->certificate;
+    return serve(chain, leaf.key);
+  };
+  const auto expect_good = [&](const Served& served, size_t certificates, const auto& warnings) {
+    EXPECT_EQ(served.error, "");
+    EXPECT_EQ(served.certificates, certificates);
+    EXPECT_THAT(served.warnings, warnings);
+  };
+  expect_good(of({}), 1, IsEmpty());
+  expect_good(of({&middle}), 2, IsEmpty());
+  expect_good(of({&middle, &root}), 3, IsEmpty());
+  expect_good(of({&middle, &cross, &old_root}), 4, IsEmpty());
+  expect_good(of({&middle, &root, &cross}), 4, IsEmpty());
+  const std::string expired = " has expired and is left out: clients that know its issuer otherwise do without";
+  expect_good(of({&middle, &old_cross}), 2, ElementsAre("TLS_CERT_FILE: certificate 3" + expired));
+  expect_good(of({&middle, &root, &old_cross}), 3, ElementsAre("TLS_CERT_FILE: certificate 4" + expired));
+  expect_good(of({&middle, &old_cross, &root}), 3, ElementsAre("TLS_CERT_FILE: certificate 3" + expired));
+  expect_good(of({&old_middle, &middle}), 2, ElementsAre("TLS_CERT_FILE: certificate 2" + expired));
+  // What only an expired one leads to is of no use either.
+  const std::string stranger = " is left out: it has issued none of those that are sent";
+  expect_good(of({&middle, &old_cross, &old_root}), 2,
+              ElementsAre("TLS_CERT_FILE: certificate 3" + expired, "TLS_CERT_FILE: certificate 4" + stranger));
+  expect_good(of({&middle, &rsa_certificate()}), 2, ElementsAre("TLS_CERT_FILE: certificate 3" + stranger));
+  expect_good(of({&leaf, &middle}), 2, ElementsAre("TLS_CERT_FILE: certificate 2" + stranger));
+  // In whatever order they stand, clients get them in theirs.
+  expect_good(of({&root, &middle}), 3, IsEmpty());
+
+  EXPECT_EQ(of({&old_middle}).error, "TLS_CERT_FILE: certificate 2 has expired");
+  EXPECT_EQ(of({&old_middle, &root}).error, "TLS_CERT_FILE: certificate 2 has expired");
+  EXPECT_EQ(of({&root, &old_middle}).error, "TLS_CERT_FILE: certificate 3 has expired");
+  EXPECT_EQ(of({&root}).error, "TLS_CERT_FILE: certificate 2 is not the issuer of certificate 1");
+  // The same name is not the same authority.
+  const Certificate namesake = make_certificate({.name = "middle", .is_authority = true}, &root);
+  EXPECT_EQ(of({&namesake}).error, "TLS_CERT_FILE: certificate 2 is not the issuer of certificate 1");
+}
+
+TEST(TlsContext, ByteOrderMarksHideNothing) {
+  const std::string mark = "\xEF\xBB\xBF";
+  const Certificate authority = make_certificate({.name = "authority", .is_authority = true});
+  const Certificate leaf = make_certificate({}, &authority);
+  EXPECT_EQ(serve(mark + leaf.certificate, mark + leaf.key).error, "");
+  const Served both = serve(mark + leaf.certificate + mark + authority.certificate, leaf.key);
+  EXPECT_EQ(both.error, "");
+  EXPECT_EQ(both.certificates, 2u);
+  EXPECT_EQ(error_of({.chain = mark + leaf.certificate,
+                      .key = leaf.key,
+                      .client_authorities = mark + authority.certificate + mark + authority.certificate}),
+            "");
+}
+
 TEST(TlsContext, LoadsFilesAndKnowsWhenTheFirstCertificateExpires) {
   const test::TempDirectory directory;
   const Certificate brief_authority = make_certificate({.name = "a", .not_after_s = 5 * 86400, .is_authority = true});

@@ -60,7 +60,11 @@ void add_extension(X509* certificate, X509* issuer, int nid, std::string value) 
 }  // namespace
 
 Certificate make_certificate(const CertificateSpec& spec, const Certificate* issuer) {
-  const bssl::UniquePtr<EVP_PKEY> key = make_key(spec.key);
+  const bssl::UniquePtr<EVP_PKEY> key = spec.private_key.empty()
+                                            ? make_key(spec.key)
+                                            : bssl::UniquePtr<EVP_PKEY>(PEM_read_bio_PrivateKey(
+                                                  reader_of(spec.private_key).get(), nullptr, nullptr, nullptr));
+  must(key != nullptr, "key");
   bssl::UniquePtr<X509> issuer_certificate;
   bssl::UniquePtr<EVP_PKEY> issuer_key;
   if (issuer != nullptr) {

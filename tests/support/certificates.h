@@ -19,6 +19,7 @@ struct CertificateSpec {
   int64_t not_before_s = -3600;  // from now
   int64_t not_after_s = 90 * 86400;
   bool is_authority = false;
+  std::string private_key = {};  // PEM; a new key of the kind `key` when empty
 };
 
 // Signed by `issuer`, or by itself. Aborts the run when BoringSSL refuses.
