@@ -209,7 +209,7 @@ void Connection::advance(HttpParser::Status status) {
       continue;
     }
     if (status == HttpParser::Status::kError) {
-      refuse(http_status(parser_.error()), to_string(parser_.error()));
+      refuse(http_status(parser_.error()), parser_.error_reason());
       break;
     }
     if (!may_start(parser_.request())) {
