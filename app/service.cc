@@ -63,10 +63,10 @@ bool is_json(const HttpRequest& request) {
 }  // namespace
 
 // Which methods a path takes, and for a browser that asks on behalf of a page, what that may send.
-void Service::answer_options(Exchange& exchange, std::string_view allow) {
+void Service::answer_options(Exchange& exchange, std::string_view allow) const {
   const HeaderField headers[] = {{"Allow", allow},
                                  {"Access-Control-Allow-Methods", allow},
-                                 {"Access-Control-Allow-Headers", kCorsAllowHeaders},
+                                 {"Access-Control-Allow-Headers", context_.settings.cors_allowed_headers},
                                  {"Access-Control-Max-Age", kCorsMaxAgeSeconds}};
   const bool is_granted = exchange.is_cors_allowed() && is_preflight(exchange.request());
   exchange.respond({.status = 204, .headers = {headers, is_granted ? std::size(headers) : 1}});

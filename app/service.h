@@ -27,7 +27,7 @@ class Service final : public HttpService {
 
  private:
   RequestRecord& begin_record(Exchange& exchange, const HttpRequest* request);
-  static void answer_options(Exchange& exchange, std::string_view allow);
+  void answer_options(Exchange& exchange, std::string_view allow) const;
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
   void start(Exchange& exchange, const Route& route, const RouteMatch& match);
   void start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller);

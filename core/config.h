@@ -123,6 +123,7 @@ struct Settings {
 
   std::optional<HttpUrl> account_service;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
+  std::string cors_allowed_headers;  // as Access-Control-Allow-Headers has them: "Authorization, Content-Type"
   std::chrono::milliseconds drain_timeout{25'000};
   bool core_dumps = false;
 
