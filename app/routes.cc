@@ -20,6 +20,7 @@ std::span<const Route> routes() {
       {Method::kGet, "/api/v1/transaction-logs/transaction/{transaction_id}", Access::kAnyRole,
        handle_transaction_logs},
 
+      {Method::kGet, "/api/v1/docs", Access::kPublic, handle_docs},
       {Method::kGet, "/health", Access::kPublic, handle_health},
       {Method::kGet, "/livez", Access::kPublic, handle_livez},
       {Method::kGet, "/readyz", Access::kPublic, handle_readyz},

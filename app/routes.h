@@ -54,6 +54,8 @@ Task<void> handle_limit(Context& context, Exchange& exchange, RouteMatch match, 
 // handle_logs.cc
 Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_docs.cc
+Task<void> handle_docs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 // handle_health.cc
 Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
