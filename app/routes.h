@@ -35,6 +35,9 @@ struct Route {
   Handler handler;
   LimitedRoute limit = LimitedRoute::kNone;
   bool is_bulky = false;  // answers may be beyond what a connection keeps for a slow reader (kOutputMaxBytes)
+  // The query parameters that it knows. Others, and one twice, are 422; not on public routes, whose callers are
+  // machines that append what they like.
+  std::span<const std::string_view> parameters = {};
 };
 
 std::span<const Route> routes();

@@ -6,6 +6,7 @@
 
 #include "app/auth.h"
 #include "app/problem.h"
+#include "app/query_names.h"
 #include "app/respond.h"
 #include "app/routes.h"
 #include "net/client_address.h"
@@ -180,6 +181,10 @@ void Service::start(Exchange& exchange, const Route& route, const RouteMatch& ma
 void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller) {
   if (route.access != Access::kPublic) record_of(exchange).caller = caller;
   if (!may_call(caller.role, route.access)) return respond_problem(context_, exchange, Problem::kForbidden);
+  if (route.access != Access::kPublic) {
+    if (const auto error = find_query_error(exchange.request().query, route.parameters))
+      return respond_invalid(context_, exchange, "query", error->field, error->message);
+  }
   if (exchange.request().method == Method::kPost && !is_json(exchange.request())) {
     const HeaderField accept{"Accept", "application/json"};
     return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
