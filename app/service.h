@@ -21,6 +21,7 @@ class Service final : public HttpService {
   Service(Context& context, Scope& handlers);
 
   void on_request(Exchange& exchange) override;
+  bool is_settled(const HttpRequest& head) override;
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
   void on_answered(const Exchange& exchange, int status) override;
   std::unique_ptr<ExchangeData> make_data() override;
