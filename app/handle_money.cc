@@ -78,26 +78,35 @@ void count(ServiceCounters::Transactions& counters, OutcomeCode code, Money amou
 
 Task<void> move_money(OperationType type, Context& context, Exchange& exchange, Principal caller) {
   ServiceCounters::Transactions& counters = context.counters.transactions(type);
-  const auto key = exchange.request().find(KnownHeader::kIdempotencyKey);
-  if (key && !is_valid_idempotency_key(*key)) {
+  const auto sent_key = exchange.request().find(KnownHeader::kIdempotencyKey);
+  std::expected<std::string, std::string_view> key;
+  if (sent_key) key = parse_idempotency_key(*sent_key);
+  if (!key) {
     ++counters.errors;
-    respond_invalid(context, exchange, "header", "Idempotency-Key", "must be 1 to 255 visible ASCII characters");
+    respond_invalid(context, exchange, "header", "Idempotency-Key", key.error());
+    co_return;
+  }
+  if (!sent_key && exchange.request().has(KnownHeader::kXIdempotencyKey)) {
+    // Who sends it believes to be safe from doing things twice, and would not be.
+    ++counters.errors;
+    respond_invalid(context, exchange, "header", "X-Idempotency-Key", "is not known; the header is Idempotency-Key");
     co_return;
   }
   auto operation = parse(context, type, exchange.request().body);
   if (!operation) {
     ++counters.errors;
     const BodyError& error = operation.error();
+    if (error.kind != BodyError::Kind::kValidation) record_of(exchange).reason = error.detail;
     respond_problem(context, exchange, problem_of(error.kind), {.detail = error.detail, .errors = error.fields});
     co_return;
   }
   operation->caller_id = caller.subject;
   operation->caller_role = caller.role;
   std::optional<IdempotentRequest> idempotent;
-  if (key) {
+  if (sent_key) {
     idempotent = IdempotentRequest{.caller_id = caller.subject,
                                    .route = type,
-                                   .key = std::string(*key),
+                                   .key = std::move(*key),
                                    .fingerprint = context.fingerprints.fingerprint(*operation),
                                    .request_digest = context.fingerprints.digest(*operation),
                                    .request_id = std::string(exchange.request_id())};

@@ -41,9 +41,31 @@ std::string request_bytes(const Operation& operation) {
 
 }  // namespace
 
-bool is_valid_idempotency_key(std::string_view text) {
-  return !text.empty() && text.size() <= kIdempotencyKeyMax &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+std::expected<std::string, std::string_view> parse_idempotency_key(std::string_view value) {
+  static_assert(kIdempotencyKeyMax == 255, "the text below says so");
+  constexpr std::string_view kForm = "must be 1 to 255 visible ASCII characters, spaces inside allowed";
+  constexpr std::string_view kQuotes =
+      "begins with a quote, and is no string in quotes (a quote or backslash inside stands behind a backslash)";
+  std::string key;
+  if (!value.starts_with('"')) {
+    if (value.size() > kIdempotencyKeyMax) return std::unexpected(kForm);
+    key = value;
+  } else {
+    if (value.size() > 2 * kIdempotencyKeyMax + 2) return std::unexpected(kForm);
+    size_t at = 1;
+    for (; at < value.size() && value[at] != '"'; ++at) {
+      if (value[at] == '\\') {
+        ++at;
+        if (at == value.size() || (value[at] != '"' && value[at] != '\\')) return std::unexpected(kQuotes);
+      }
+      key += value[at];
+    }
+    if (at + 1 != value.size()) return std::unexpected(kQuotes);
+  }
+  const bool is_plain = std::ranges::all_of(key, [](char c) { return c >= ' ' && c < '\x7f'; });
+  if (key.empty() || key.size() > kIdempotencyKeyMax || !is_plain || key.front() == ' ' || key.back() == ' ')
+    return std::unexpected(kForm);
+  return key;
 }
 
 RequestFingerprinter::RequestFingerprinter(std::span<const uint8_t> secret)

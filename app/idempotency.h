@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cstdint>
+#include <expected>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "app/hmac_sha256.h"
@@ -13,8 +15,10 @@ namespace txn {
 
 inline constexpr size_t kIdempotencyKeyMax = 255;
 
-// 1 to kIdempotencyKeyMax visible ASCII characters; blanks inside are not allowed.
-bool is_valid_idempotency_key(std::string_view text);
+// The key that the value of the header says: 1 to kIdempotencyKeyMax visible ASCII characters, with spaces inside. One
+// that begins with a quote is a string as the draft wants it (RFC 9651 section 3.3.3, without parameters), and says
+// what is between its quotes: the same key as without them. Else what is wrong, a literal.
+std::expected<std::string, std::string_view> parse_idempotency_key(std::string_view value);
 
 // Keyed hashes of requests. Keyed, because a request may hold a PIN, and there are only a million of those.
 class RequestFingerprinter {

@@ -280,6 +280,11 @@ struct JsonReader::State {
   }
 
   bool read_members(size_t length);
+  // False, for the caller to pass on. The first finding stays.
+  bool fail(JsonError what) {
+    if (error == JsonError::kNone) error = what;
+    return false;
+  }
   bool add_member(field& next);
   std::optional<JsonValue> read_value(value& next, size_t depth);
   bool validate_elements(array& elements, size_t depth);
@@ -290,6 +295,7 @@ struct JsonReader::State {
   std::unique_ptr<char[]> buffer;
   simdjson::ondemand::parser parser;
   document json;
+  JsonError error = JsonError::kNone;
   size_t text_length = 0;
   size_t member_count = 0;
   std::array<JsonMember, kMembersMax> members;
@@ -301,7 +307,15 @@ bool JsonReader::State::read_members(size_t length) {
   // simdjson looks a few bytes beyond the text. Were they left from a longer one, a bracket among them could close what
   // the text has left open (simdjson issue 1834).
   std::memset(buffer.get() + length, 0, simdjson::SIMDJSON_PADDING);
-  if (parser.iterate(buffer.get(), length, length + simdjson::SIMDJSON_PADDING).get(json)) return false;
+  error = JsonError::kNone;
+  const std::string_view text(buffer.get(), length);
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return fail(JsonError::kEmpty);
+  if (text.starts_with("\xEF\xBB\xBF")) return fail(JsonError::kByteOrderMark);
+  const auto broken = parser.iterate(buffer.get(), length, length + simdjson::SIMDJSON_PADDING).get(json);
+  if (broken == simdjson::UTF8_ERROR) return fail(JsonError::kNotUtf8);
+  if (text[first] != '{') return fail(JsonError::kNotAnObject);
+  if (broken) return false;
 
   object top;
   if (json.get_object().get(top)) return false;
@@ -310,11 +324,11 @@ bool JsonReader::State::read_members(size_t length) {
     if (std::move(item).get(next) || !add_member(next)) return false;
   }
   // Asked where it stands, a parser that has used up every token has no answer.
-  return json.current_location().error() == simdjson::OUT_OF_BOUNDS;
+  return json.current_location().error() == simdjson::OUT_OF_BOUNDS || fail(JsonError::kTrailing);
 }
 
 bool JsonReader::State::add_member(field& next) {
-  if (member_count == members.size()) return false;
+  if (member_count == members.size()) return fail(JsonError::kTooManyMembers);
   const auto key = string_from(next.key().raw(), end());
   if (!key) return false;
   JsonMember& member = members[member_count];
@@ -325,7 +339,7 @@ bool JsonReader::State::add_member(field& next) {
     member.key = {out, unescape_json(key->text, out).length};
   }
   for (size_t i = 0; i < member_count; ++i) {
-    if (members[i].key == member.key) return false;
+    if (members[i].key == member.key) return fail(JsonError::kRepeatedKey);
   }
 
   const auto value = read_value(next.value(), 1);
@@ -346,7 +360,10 @@ std::optional<JsonValue> JsonReader::State::read_value(value& next, size_t depth
   }
   if (token.front() != '[' && token.front() != '{') return scalar(token);
 
-  if (depth == kDepthMax) return std::nullopt;
+  if (depth == kDepthMax) {
+    fail(JsonError::kTooDeep);
+    return std::nullopt;
+  }
   JsonValue result{.kind = JsonKind::kArray, .escaped = false, .text = {}};
   if (token.front() == '[') {
     array elements;
@@ -386,15 +403,23 @@ JsonReader::~JsonReader() = default;
 
 char* JsonReader::buffer() { return state_->buffer.get(); }
 
+JsonError JsonReader::error() const { return state_->error; }
+
 std::optional<std::span<const JsonMember>> JsonReader::read(std::string_view text) {
-  if (text.size() > state_->capacity) return std::nullopt;
+  if (text.size() > state_->capacity) {
+    state_->error = JsonError::kTooLong;
+    return std::nullopt;
+  }
   text.copy(state_->buffer.get(), text.size());  // not memcpy: an empty text may point nowhere
   return read_buffer(text.size());
 }
 
 std::optional<std::span<const JsonMember>> JsonReader::read_buffer(size_t length) {
   CHECK(length <= state_->capacity, "the text fits the buffer it was written to");
-  if (!state_->read_members(length)) return std::nullopt;
+  if (!state_->read_members(length)) {
+    state_->fail(JsonError::kSyntax);  // where nothing better was found
+    return std::nullopt;
+  }
   return std::span<const JsonMember>(state_->members.data(), state_->member_count);
 }
 

@@ -87,6 +87,21 @@ class JsonUnescaper {
   std::unique_ptr<char[]> room_;
 };
 
+// Why a text was not read. When several things are wrong with it, the first that was come upon.
+enum class JsonError : uint8_t {
+  kNone,
+  kTooLong,        // for the reader
+  kEmpty,          // nothing but blanks
+  kByteOrderMark,  // which RFC 8259 section 8.1 forbids
+  kNotUtf8,
+  kNotAnObject,  // something else is, or begins, there
+  kSyntax,       // not JSON
+  kTrailing,     // something behind the object
+  kRepeatedKey,
+  kTooDeep,         // beyond kDepthMax
+  kTooManyMembers,  // beyond kMembersMax
+};
+
 // One per thread: owns the parser and the padded buffer, both allocated once.
 class JsonReader {
  public:
@@ -109,6 +124,9 @@ class JsonReader {
   // The same for `length` bytes that the caller has written into buffer(), which has room for bytes_max.
   char* buffer();
   std::optional<std::span<const JsonMember>> read_buffer(size_t length);
+
+  // Why the last call gave nothing.
+  JsonError error() const;
 
  private:
   struct State;  // keeps simdjson's header out of everybody's way

@@ -99,6 +99,78 @@ static_assert(is_in_order_of_the_enum());
 
 const ProblemInfo& problem_info(Problem problem) { return kProblems[std::to_underlying(problem)]; }
 
+std::string_view problem_advice(Problem problem) {
+  switch (problem) {
+    case Problem::kMalformedRequest:
+      return "Do not retry. The detail says what of the request breaks HTTP; the connection has been closed.";
+    case Problem::kMalformedJson:
+      return "Do not retry. The detail says what is wrong with the JSON.";
+    case Problem::kInvalidAmount:
+    case Problem::kInvalidTransferMode:
+    case Problem::kSameAccountTransfer:
+    case Problem::kValidationError:
+      return "Do not retry. Correct what the answer names, and send it with a new Idempotency-Key.";
+    case Problem::kInsufficientFunds:
+    case Problem::kBalanceOverflow:
+      return "Do not retry at once. When the balance or the amount has changed, send it with a new Idempotency-Key.";
+    case Problem::kAccountNotActive:
+      return "Do not retry. The bank has to activate the account.";
+    case Problem::kTransferLimitExceeded:
+    case Problem::kDailyTransactionCountExceeded:
+      return "Retry after midnight UTC, with a new Idempotency-Key. GET /api/v1/transfer-limits/{account_number} says "
+             "what is left of the day.";
+    case Problem::kNotAuthenticated:
+      return "Send a token: Authorization: Bearer, a space and the token.";
+    case Problem::kInvalidToken:
+      return "Do not retry with this token. Get a new one.";
+    case Problem::kTokenExpired:
+      return "Get a new token, then retry with the same Idempotency-Key.";
+    case Problem::kInvalidPin:
+      return "Ask for the PIN and send it with a new Idempotency-Key. Three wrong ones in a row lock it.";
+    case Problem::kForbidden:
+      return "Do not retry. Another caller, or one with another role, may.";
+    case Problem::kNotFound:
+    case Problem::kAccountNotFound:
+    case Problem::kTransferLimitNotFound:
+    case Problem::kTransactionLogNotFound:
+      return "Do not retry. Check the path and the number or name in it or in the body.";
+    case Problem::kMethodNotAllowed:
+      return "Do not retry. The header Allow names the methods of the path.";
+    case Problem::kRequestTimeout:
+      return "Retry, with the same Idempotency-Key; nothing has been applied.";
+    case Problem::kIdempotencyConflict:
+      return "Retry shortly with the same Idempotency-Key: the answer will be that of the request under way.";
+    case Problem::kContentTooLarge:
+    case Problem::kRequestHeaderFieldsTooLarge:
+      return "Do not retry. Send less.";
+    case Problem::kUnsupportedMediaType:
+      return "Do not retry. Send JSON, not compressed, with Content-Type: application/json.";
+    case Problem::kExpectationFailed:
+      return "Retry without the header Expect.";
+    case Problem::kIdempotencyKeyReused:
+      return "Do not retry. The key belongs to a request with another content; a new request needs a new key.";
+    case Problem::kPinLocked:
+      return "Retry after as many seconds as Retry-After says, with a new Idempotency-Key, or have the bank unlock the "
+             "PIN.";
+    case Problem::kRateLimitExceeded:
+      return "Retry after as many seconds as Retry-After says, with the same Idempotency-Key.";
+    case Problem::kInternalError:
+      return "A fault of the service: report the request_id. With the same Idempotency-Key a retry does no harm.";
+    case Problem::kAccountUnreadable:
+      return "Do not retry before the bank has put the account right: report the request_id. Nothing has been applied.";
+    case Problem::kNotImplemented:
+      return "Do not retry. Use another method or transfer coding.";
+    case Problem::kServiceUnavailable:
+      return "Retry after as many seconds as Retry-After says. Nothing has been applied.";
+    case Problem::kOutcomeUnknown:
+      return "Retry with the same Idempotency-Key: the answer will say what became of it. Without a key look into the "
+             "transaction log first.";
+    case Problem::kHttpVersionNotSupported:
+      return "Do not retry. Use HTTP/1.1.";
+  }
+  std::unreachable();
+}
+
 Problem problem_of(OutcomeCode code) {
   switch (code) {
     case OutcomeCode::kSuccess:

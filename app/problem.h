@@ -75,6 +75,9 @@ struct ProblemInfo {
 
 const ProblemInfo& problem_info(Problem problem);
 
+// What a client should do about it, whether to send the request again in the first place. A literal.
+std::string_view problem_advice(Problem problem);
+
 // What a client is told. `code` must not be kSuccess.
 Problem problem_of(OutcomeCode code);
 Problem problem_of(TokenError error);

@@ -43,6 +43,9 @@ struct Route {
   LimitedRoute limit = LimitedRoute::kNone;
   Exposure exposure = Exposure::kClients;
   bool is_bulky = false;  // answers may be beyond what a connection keeps for a slow reader (kOutputMaxBytes)
+  // The query parameters that it knows. Others, and one twice, are 422; not on public routes, whose callers are
+  // machines that append what they like.
+  std::span<const std::string_view> parameters = {};
 };
 
 std::span<const Route> routes();
@@ -62,6 +65,8 @@ Task<void> handle_limit(Context& context, Exchange& exchange, RouteMatch match, 
 // handle_logs.cc
 Task<void> handle_account_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_transaction_logs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
+// handle_docs.cc
+Task<void> handle_docs(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 // handle_health.cc
 Task<void> handle_health(Context& context, Exchange& exchange, RouteMatch match, Principal caller);
 Task<void> handle_livez(Context& context, Exchange& exchange, RouteMatch match, Principal caller);

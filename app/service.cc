@@ -2,10 +2,12 @@
 
 #include <expected>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "app/auth.h"
 #include "app/problem.h"
+#include "app/query_names.h"
 #include "app/respond.h"
 #include "app/routes.h"
 #include "net/client_address.h"
@@ -69,24 +71,39 @@ Problem problem_of_status(int status) {
   }
 }
 
-// A body must say that it is JSON, and must not be compressed (RFC 9110 section 15.5.16).
+// The content coding that a body must not have (RFC 9110 section 8.4); empty: none.
+std::string_view coding_of(const HttpRequest& request) {
+  const auto coding = request.find(KnownHeader::kContentEncoding).value_or("");
+  return equals_ignore_case(coding, "identity") ? "" : coding;
+}
+
+// A body must say that it is JSON.
 bool is_json(const HttpRequest& request) {
   constexpr std::string_view kJson = "application/json";
-  const auto encoding = request.find(KnownHeader::kContentEncoding);
-  if (encoding && !equals_ignore_case(*encoding, "identity")) return false;
   const auto type = request.find(KnownHeader::kContentType);
   if (!type || type->size() < kJson.size() || !equals_ignore_case(type->substr(0, kJson.size()), kJson)) return false;
   const std::string_view rest = type->substr(kJson.size());
   return rest.empty() || rest.front() == ';' || rest.front() == ' ' || rest.front() == '\t';
 }
 
+// RFC 9110 section 15.5.16: a 415 over a coding says which ones would do.
+void refuse_coding(Context& context, Exchange& exchange, std::string_view coding) {
+  constexpr size_t kCodingMax = 64;
+  std::string detail = "The content coding ";
+  detail += coding.substr(0, kCodingMax);
+  detail += " is not supported; send the body as it is";
+  const HeaderField accept{"Accept-Encoding", "identity"};
+  record_of(exchange).reason = "a content coding";
+  respond_problem(context, exchange, Problem::kUnsupportedMediaType, {.detail = detail}, {&accept, 1});
+}
+
 }  // namespace
 
 // Which methods a path takes, and for a browser that asks on behalf of a page, what that may send.
-void Service::answer_options(Exchange& exchange, std::string_view allow) {
+void Service::answer_options(Exchange& exchange, std::string_view allow) const {
   const HeaderField headers[] = {{"Allow", allow},
                                  {"Access-Control-Allow-Methods", allow},
-                                 {"Access-Control-Allow-Headers", kCorsAllowHeaders},
+                                 {"Access-Control-Allow-Headers", context_.settings.cors_allowed_headers},
                                  {"Access-Control-Max-Age", kCorsMaxAgeSeconds}};
   const bool is_granted = exchange.is_cors_allowed() && is_preflight(exchange.request());
   exchange.respond({.status = 204, .headers = {headers, is_granted ? std::size(headers) : 1}});
@@ -123,10 +140,22 @@ void Service::on_request(Exchange& exchange) {
   RequestRecord& record = begin_record(exchange, &request);
   const RouteMatch match = find(request.method, request.path);
   exchange.set_endpoint(match.kind == RouteMatch::Kind::kNotFound ? kUnmatchedEndpoint : endpoints_[match.route]);
+  // Only what is the same for everybody may be kept by caches, and errors are nobody's to keep.
+  if (match.kind != RouteMatch::Kind::kFound || routes()[match.route].access != Access::kPublic)
+    exchange.set_no_store();
+  if (!request.is_known_method) {
+    record.reason = "an unknown method";
+    return respond_problem(context_, exchange, Problem::kNotImplemented,
+                           {.detail = "The method is none that this service knows"});
+  }
   switch (match.kind) {
     case RouteMatch::Kind::kFound:
       break;
     case RouteMatch::Kind::kNotFound:
+      // RFC 9110 section 9.3.7: the server as a whole. Of "/" load balancers ask the same: HAProxy's own check does.
+      if (request.method == Method::kOptions && request.target_form == TargetForm::kAsterisk)
+        return answer_options(exchange, "GET, HEAD, POST, OPTIONS");
+      if (request.method == Method::kOptions && request.path == "/") return answer_options(exchange, "OPTIONS");
       return respond_problem(context_, exchange, Problem::kNotFound);
     case RouteMatch::Kind::kMethodNotAllowed: {
       const HeaderField allow{"Allow", match.allow};
@@ -213,16 +242,37 @@ void Service::refuse(Exchange& exchange, const AuthRefusal& refusal) {
 void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller) {
   if (route.access != Access::kPublic) record_of(exchange).caller = caller;
   if (!may_call(caller.role, route.access)) return respond_problem(context_, exchange, Problem::kForbidden);
-  if (exchange.request().method == Method::kPost && !is_json(exchange.request())) {
-    const HeaderField accept{"Accept", "application/json"};
-    return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
+  const HttpRequest& request = exchange.request();
+  if (route.access != Access::kPublic) {
+    if (const auto error = find_query_error(request.query, route.parameters))
+      return respond_invalid(context_, exchange, "query", error->field, error->message);
+  }
+  if (request.method == Method::kPost) {
+    if (const std::string_view coding = coding_of(request); !coding.empty())
+      return refuse_coding(context_, exchange, coding);
+    if (!is_json(request)) {
+      const HeaderField accept{"Accept", "application/json"};
+      return respond_problem(context_, exchange, Problem::kUnsupportedMediaType, {}, {&accept, 1});
+    }
   }
   handlers_.spawn(route.handler(context_, exchange, match, caller));
 }
 
+// The same checks as in on_request(), in any order: it only matters whether one of them will refuse.
+bool Service::is_settled(const HttpRequest& head) {
+  const RouteMatch match = router_.find(head.method, head.path);
+  if (!head.is_known_method || match.kind != RouteMatch::Kind::kFound) return true;
+  const Route& route = routes()[match.route];
+  if (route.access == Access::kPublic) return false;
+  if (head.method == Method::kPost && (!is_json(head) || !coding_of(head).empty())) return true;
+  const auto caller = authenticate(context_, head);
+  return !caller || !may_call(caller->role, route.access) || find_query_error(head.query, route.parameters);
+}
+
 void Service::on_bad_request(Exchange& exchange, int status, std::string_view detail) {
   exchange.set_endpoint(kUnmatchedEndpoint);
-  begin_record(exchange, nullptr);
+  exchange.set_no_store();
+  begin_record(exchange, nullptr).reason = detail;
   respond_problem(context_, exchange, problem_of_status(status), {.detail = detail});
 }
 

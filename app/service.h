@@ -25,6 +25,7 @@ class Service final : public HttpService {
   Service(Context& context, Scope& handlers, ServicePort port);
 
   void on_request(Exchange& exchange) override;
+  bool is_settled(const HttpRequest& head) override;
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override;
   void on_answered(const Exchange& exchange, int status) override;
   std::unique_ptr<ExchangeData> make_data() override;
@@ -32,7 +33,7 @@ class Service final : public HttpService {
  private:
   RouteMatch find(Method method, std::string_view path) const;
   RequestRecord& begin_record(Exchange& exchange, const HttpRequest* request);
-  static void answer_options(Exchange& exchange, std::string_view allow);
+  void answer_options(Exchange& exchange, std::string_view allow) const;
   Task<void> start_limited(Exchange& exchange, const Route& route, RouteMatch match);
   void start(Exchange& exchange, const Route& route, const RouteMatch& match);
   void start_as(Exchange& exchange, const Route& route, const RouteMatch& match, const Principal& caller);

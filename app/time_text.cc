@@ -1,5 +1,6 @@
 #include "app/time_text.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace txn {
@@ -31,7 +32,7 @@ std::optional<int64_t> take_date(std::string_view& text) {
   const auto month = take_digits(text, 2);
   if (!month || !take(text, '-')) return std::nullopt;
   const auto day = take_digits(text, 2);
-  if (!day || *year < 1970) return std::nullopt;
+  if (!day) return std::nullopt;
   const std::chrono::year_month_day date{std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
                                          std::chrono::day(static_cast<unsigned>(*day))};
   if (!date.ok()) return std::nullopt;
@@ -76,18 +77,44 @@ std::optional<int64_t> parse_time(std::string_view text, bool day_ends) {
   const auto hour = take_digits(text, 2);
   if (!hour || *hour > 23 || !take(text, ':')) return std::nullopt;
   const auto minute = take_digits(text, 2);
-  if (!minute || *minute > 59 || !take(text, ':')) return std::nullopt;
-  const auto second = take_digits(text, 2);
-  if (!second || *second > 60) return std::nullopt;  // 60: a leap second, which is the next minute's first
-  int64_t us = *date_us + ((*hour * 60 + *minute) * int64_t{60} + *second) * 1'000'000;
-  if (take(text, '.')) {
-    const auto fraction = take_fraction(text);
-    if (!fraction) return std::nullopt;
-    us += *fraction;
+  if (!minute || *minute > 59) return std::nullopt;
+  int64_t us = *date_us + (*hour * 60 + *minute) * int64_t{60'000'000};
+  if (take(text, ':')) {
+    const auto second = take_digits(text, 2);
+    if (!second || *second > 60) return std::nullopt;  // 60: a leap second, which is the next minute's first
+    us += *second * int64_t{1'000'000};
+    if (take(text, '.')) {
+      const auto fraction = take_fraction(text);
+      if (!fraction) return std::nullopt;
+      us += *fraction;
+    }
   }
   const auto offset = take_offset(text);
   if (!offset || !text.empty()) return std::nullopt;
-  return us - *offset;
+  return std::clamp(us - *offset, kTimeMinUs, kTimeMaxUs);
+}
+
+std::string_view time_error(std::string_view text) {
+  constexpr std::string_view kForm = "must be a day (2026-01-31) or a time (2026-01-31T10:15:30Z)";
+  const auto looks_like = [&text](std::string_view form) {
+    return text.size() >= form.size() && std::equal(form.begin(), form.end(), text.begin(), [](char wanted, char c) {
+             return wanted == 'd'   ? c >= '0' && c <= '9'
+                    : wanted == 'T' ? c == 'T' || c == 't' || c == ' '
+                                    : c == wanted;
+           });
+  };
+  if (!looks_like("dddd-dd-dd"))
+    return looks_like("ddddd") && text.find('-') != std::string_view::npos ? "must have a year from 0000 to 9999"
+                                                                           : kForm;
+  std::string_view rest = text;
+  if (!take_date(rest)) return "is no day of the calendar";
+  if (looks_like("dddd-dd-ddTdd:dd")) {
+    const size_t zone = text.find_first_of("Zz+- ", std::string_view("dddd-dd-ddTdd:dd").size());
+    if (zone == std::string_view::npos) return "must end with Z or an offset like +05:30";
+    if (looks_like("dddd-dd-ddTdd:dd:dd") || zone == std::string_view("dddd-dd-ddTdd:dd").size())
+      return "has an hour, minute, second or offset that is none; offsets are like +05:30";
+  }
+  return kForm;
 }
 
 }  // namespace txn

@@ -64,6 +64,35 @@ constexpr AmountRule amount_rule(OperationType type) {
   std::unreachable();
 }
 
+std::string_view detail_of(JsonError error) {
+  static_assert(BodyParser::kBodyBytesMax == 65536 && JsonReader::kDepthMax == 64 && JsonReader::kMembersMax == 64,
+                "the texts below say so");
+  switch (error) {
+    case JsonError::kTooLong:
+      return "The request body exceeds 65536 bytes";
+    case JsonError::kEmpty:
+      return "The request body is empty";
+    case JsonError::kByteOrderMark:
+      return "The request body begins with a byte order mark, which JSON may not";
+    case JsonError::kNotUtf8:
+      return "The request body is not valid UTF-8";
+    case JsonError::kNotAnObject:
+      return "The request body is not a JSON object";
+    case JsonError::kTrailing:
+      return "Something follows the JSON object in the request body";
+    case JsonError::kRepeatedKey:
+      return "The JSON object in the request body has a key twice";
+    case JsonError::kTooDeep:
+      return "The JSON in the request body is nested more than 64 levels deep";
+    case JsonError::kTooManyMembers:
+      return "The JSON object in the request body has more than 64 members";
+    case JsonError::kSyntax:
+    case JsonError::kNone:
+      break;
+  }
+  return "The request body is not well-formed JSON";
+}
+
 // Fills an operation field by field and keeps what is wrong, by the order of precedence.
 class Reading {
  public:
@@ -144,6 +173,7 @@ class Reading {
   }
 
   void take_transfer_mode(const JsonValue& value) {
+    if (value.kind == JsonKind::kNull) return;
     if (value.kind != JsonKind::kString) return refuse("transfer_mode", "must be a string");
     if (const auto mode = parse_transfer_mode(string_of(value))) {
       operation_.transfer_mode = *mode;
@@ -201,10 +231,7 @@ std::expected<Operation, BodyError> BodyParser::parse_transfer(std::string_view 
 
 std::expected<Operation, BodyError> BodyParser::parse(OperationType type, std::string_view body) {
   const auto members = reader_.read(body);
-  if (!members) {
-    return std::unexpected(
-        BodyError{BodyError::Kind::kMalformedJson, "The request body is not one JSON object in valid UTF-8", {}});
-  }
+  if (!members) return std::unexpected(BodyError{BodyError::Kind::kMalformedJson, detail_of(reader_.error()), {}});
 
   Reading reading(type, text_.get());
   size_t known = 0;

@@ -6,7 +6,7 @@
 //
 //   account_number, from_account, to_account   JSON integer, 1 to 2^63-1, spelt without fraction or exponent
 //   amount         JSON number or a string holding one; above zero, at most two decimals, up to the operation's limit
-//   transfer_mode  one of the names, in capitals; NEFT when absent
+//   transfer_mode  one of the names, in capitals; NEFT when absent, and null is as good as absent
 //   pin            string of 4 to 6 digits; null is as good as absent
 //   description    string of up to 255 characters (code points) that PostgreSQL can store, hence no U+0000 and no
 //                  lone surrogate; null is as good as absent

@@ -363,6 +363,24 @@ bool apply_cors_allowed_origins(Settings& settings, std::string_view value) {
   return true;
 }
 
+// Names by RFC 9110 section 5.1. "*" is one, and stands for everything but Authorization (Fetch standard, section
+// 3.2.3): a trap, so it is refused.
+bool apply_cors_allowed_headers(Settings& settings, std::string_view value) {
+  const auto is_token_character = [](unsigned char c) {
+    return std::isalnum(c) ||
+           (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos);
+  };
+  std::string names;
+  for (const std::string_view element : split_list(value)) {
+    if (element == "*" || !std::ranges::all_of(element, is_token_character)) return false;
+    if (!names.empty()) names += ", ";
+    names += element;
+  }
+  if (names.empty()) return false;
+  settings.cors_allowed_headers = std::move(names);
+  return true;
+}
+
 Row custom(std::string_view name, std::string_view default_value, std::string allowed, std::string_view help,
            Apply apply) {
   return {{name, default_value, std::move(allowed), help}, apply, {}};
@@ -468,6 +486,9 @@ std::vector<Row> make_table() {
              apply_account_service_url),
       custom("CORS_ALLOWED_ORIGINS", "", "a comma-separated list of origins like https://bank.example, or *",
              "origins whose pages may call the service", apply_cors_allowed_origins),
+      custom("CORS_ALLOWED_HEADERS", "Authorization, Content-Type, Idempotency-Key, X-Request-ID, traceparent",
+             "a comma-separated list of header names, without *", "headers that these pages may send",
+             apply_cors_allowed_headers),
       duration<&S::drain_delay, 0, 300'000>(
           "DRAIN_DELAY", "0s",
           "how long after SIGTERM everything is still served, with /readyz 503, so that balancers see it"),

@@ -209,7 +209,7 @@ void Connection::advance(HttpParser::Status status) {
       continue;
     }
     if (status == HttpParser::Status::kError) {
-      refuse(http_status(parser_.error()), to_string(parser_.error()));
+      refuse(http_status(parser_.error()), parser_.error_reason());
       break;
     }
     if (!may_start(parser_.request())) {
@@ -222,11 +222,17 @@ void Connection::advance(HttpParser::Status status) {
   in_advance_ = false;
   if (state_ != State::kOpen) return;
   if (!blocked_ && input_ended_) stop_reading_requests();
-  if (parser_.take_continue()) {
-    append_continue(out_);
-    flush_soon();
-  }
+  answer_expectation();
   update_deadline();
+}
+
+// The client has sent a head and waits to hear whether it should go on. Behind requests that are not answered yet an
+// interim answer would be taken for one of theirs, so it comes when the last of these has left.
+void Connection::answer_expectation() {
+  if (state_ != State::kOpen || exchange_count_ != 0 || !parser_.take_continue()) return;
+  if (over_limit_ || server_.service_.is_settled(parser_.request())) return start_exchange(false);
+  append_continue(out_);
+  flush_soon();
 }
 
 // An answer has left or a slow reader has caught up: goes on with the request that had to wait.
@@ -257,6 +263,7 @@ Exchange& Connection::new_exchange() {
   exchange.over_tls_ = tls_ != nullptr;
   exchange.answered_ = false;
   exchange.is_bulky_ = false;
+  exchange.no_store_ = false;
   exchange.lines_size_ = 0;
   exchange.endpoint_ = Exchange::kNoEndpoint;
   exchange.method_ = Method::kOther;
@@ -268,14 +275,15 @@ Exchange& Connection::new_exchange() {
   return exchange;
 }
 
-void Connection::start_exchange() {
+// `is_whole`: false for a head alone, whose body will not be read.
+void Connection::start_exchange(bool is_whole) {
   const HttpRequest& request = parser_.request();
   Exchange& exchange = new_exchange();
   exchange.request_id_ = server_.request_ids_.choose(request);
   exchange.method_ = request.method;
-  exchange.complete_ = true;
+  exchange.complete_ = is_whole;
   exchange.http_minor_ = request.http_minor;
-  exchange.keep_alive_ = request.keep_alive && !over_limit_;
+  exchange.keep_alive_ = request.keep_alive && !over_limit_ && is_whole;
   exchange.head_only_ = request.method == Method::kHead;
   exchange.is_safe_ = is_safe_method(request.method);
   if (server_.options_.cors != nullptr) exchange.cors_ = server_.options_.cors->match(request);
@@ -337,6 +345,7 @@ void Connection::on_answer(Exchange& exchange, const Answer& answer) {
   if (blocked_) {
     resume_blocked();
   } else if (state_ == State::kOpen && exchange_count_ == 0) {
+    answer_expectation();
     update_deadline();
   }
   if (draining_) begin_drain();
@@ -353,6 +362,7 @@ void Connection::write_answer(const Exchange& exchange, const Answer& answer, By
                    .http_minor = exchange.http_minor_,
                    .head_only = exchange.head_only_,
                    .strict_transport = exchange.over_tls_,
+                   .no_store = exchange.no_store_,
                    .extra = answer.headers,
                    .cors_lines = exchange.cors_.lines,
                    .lines = exchange.lines()},

@@ -101,7 +101,8 @@ class Connection final : public ListNode<ConnectionListTag>,
   void advance(HttpParser::Status status);
   void resume_blocked();
   bool may_start(const HttpRequest& request) const;
-  void start_exchange();
+  void start_exchange(bool is_whole = true);
+  void answer_expectation();
   void refuse(int status, std::string_view detail);
   Exchange& new_exchange();
   void on_answer(Exchange& exchange, const Answer& answer);

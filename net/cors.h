@@ -48,9 +48,7 @@ class CorsPolicy {
 // A browser's question before a request that is more than a form could send.
 bool is_preflight(const HttpRequest& request);
 
-// What may be asked for, in answer to a preflight: Access-Control-Allow-Methods is for the caller to add.
-inline constexpr std::string_view kCorsAllowHeaders =
-    "Authorization, Content-Type, Idempotency-Key, X-Request-ID, traceparent";
+// For the answer to a preflight, whose Access-Control-Allow-Methods and -Headers are for the caller to add.
 inline constexpr std::string_view kCorsMaxAgeSeconds = "7200";  // the most that Chromium keeps it for
 
 }  // namespace txn

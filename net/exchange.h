@@ -57,7 +57,7 @@ class Exchange : public ListNode<ExchangeListTag> {
   // The loop's clock when the request was complete.
   int64_t received_ns() const { return received_ns_; }
   Method method() const { return method_; }
-  // False for what was never a whole request: see HttpService::on_bad_request.
+  // False for what was never a whole request: see HttpService::on_bad_request and is_settled.
   bool is_complete() const { return complete_; }
   // A number that the application gives the exchange to know it by when it is answered; kNoEndpoint until then.
   static constexpr uint16_t kNoEndpoint = UINT16_MAX;
@@ -74,6 +74,9 @@ class Exchange : public ListNode<ExchangeListTag> {
 
   // Copies the request, for somebody who has to wait before a handler can look at it. The client may leave meanwhile.
   void hold_request();
+
+  // No cache may keep the answer, whatever it is (RFC 9111 section 5.2.2.5).
+  void set_no_store() { no_store_ = true; }
 
   // Header fields that go with whatever the answer is: "Name: value\r\n" each, of our own making, at most
   // kExchangeLinesMax bytes. Copied.
@@ -106,6 +109,7 @@ class Exchange : public ListNode<ExchangeListTag> {
   bool over_tls_ = false;
   bool is_safe_ = false;  // RFC 9110 section 9.2.1
   bool is_bulky_ = false;
+  bool no_store_ = false;
   bool answered_ = false;  // and waiting in `early_` for the ones before it
   ByteBuffer early_;
   CorsPolicy::Match cors_;
@@ -138,9 +142,13 @@ class HttpService {
  public:
   // A complete request. respond() may be called before this returns or any time later.
   virtual void on_request(Exchange& exchange) = 0;
+  // Whether the answer to a request with this head is certain whatever its body is. Asked when a client waits for "100
+  // Continue" (RFC 9110 section 10.1.1): if so, on_request() comes at once, with an empty body, the client is not told
+  // to send its own, and the connection closes after the answer, because nobody can say whether a body will follow.
+  virtual bool is_settled(const HttpRequest& /*head*/) { return false; }
   // Bytes that are no request, or one that took too long or came at a bad time: `status` is 400, 408, 413, 417, 431,
-  // 501, 503 or 505, `detail` a sentence for the client. The request is not readable; the connection closes after the
-  // answer.
+  // 501, 503 or 505, `detail` a sentence for the client and the log, a literal. The request is not readable; the
+  // connection closes after the answer.
   virtual void on_bad_request(Exchange& exchange, int status, std::string_view detail) = 0;
   // `exchange` is being answered with `status`: for those who count or report. Called once for each, also when its
   // client has gone.

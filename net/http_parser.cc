@@ -1,18 +1,26 @@
 // How a request goes through here, by state:
 //
 //   kStart      skip at most one empty line (RFC 9112 section 2.2), remember where the request begins
-//   kHead       llhttp eats up to kMaxHeadBytes and pauses behind the empty line that ends the head; LineScanner
-//               checks the same bytes
+//   kLine       the request line, byte by byte: one token, one space, visible characters, one space, HTTP/d.d, CR LF
+//   kHead       llhttp eats the fields, up to kMaxHeadBytes in all, and pauses behind the empty line that ends the
+//   head;
+//               LineScanner checks the same bytes
 //   finish_head target, fields and framing are judged on the complete, contiguous head
 //   kBody       Content-Length bytes are simply counted
-//   kChunks     llhttp decodes into chunked_body_, pausing behind the size line of the last chunk
+//   kChunks     sizes and extensions byte by byte, data to chunked_body_
 //   kTrailers   llhttp and LineScanner check them; they are discarded
 //   kComplete   llhttp has never seen a byte of the following request
+//
+// Request line and chunks are read here and not by llhttp, because it takes any number of spaces where one belongs,
+// knows methods and versions by a list, and of chunk extensions only some of those that the grammar has. Every one of
+// these would be a place where a proxy and we differ.
 //
 // To be independent of how the bytes were cut, every error belongs to one byte and earlier bytes win: llhttp's span
 // callbacks, which come whenever a chunk ends, only record; errors come from its *_complete callbacks, from the scan of
 // exactly the bytes it has consumed, and from bounds that limit what it is given.
 #include "net/http_parser.h"
+
+#include <arpa/inet.h>
 
 #include <algorithm>
 #include <cstring>
@@ -38,7 +46,7 @@ constexpr std::array<KnownName, kKnownHeaderCount> kKnownNames = {{
     {"content-encoding", false},
     {"content-length", true},
     {"content-type", true},
-    {"expect", true},
+    {"expect", false},
     {"forwarded", false},
     {"host", true},
     {"idempotency-key", true},
@@ -47,6 +55,7 @@ constexpr std::array<KnownName, kKnownHeaderCount> kKnownNames = {{
     {"traceparent", false},
     {"transfer-encoding", true},
     {"x-forwarded-for", false},
+    {"x-idempotency-key", false},
     {"x-request-id", false},
 }};
 static_assert(kKnownNames[static_cast<size_t>(KnownHeader::kAuthorization)].name == "authorization");
@@ -55,6 +64,25 @@ static_assert(kKnownNames[static_cast<size_t>(KnownHeader::kTransferEncoding)].n
 static_assert(kKnownNames[static_cast<size_t>(KnownHeader::kXRequestId)].name == "x-request-id");
 
 constexpr size_t kNotKnown = kKnownHeaderCount;
+
+// RFC 9112 section 2.3, "d" for a digit.
+constexpr std::string_view kVersionForm = "HTTP/d.d";
+constexpr size_t kMajorAt = 5;
+constexpr size_t kMinorAt = 7;
+
+// Reasons that several places have.
+constexpr const char* kCrWithoutLf = "A CR without LF";
+constexpr const char* kLfWithoutCr = "A LF without CR";
+constexpr const char* kHeadTooLarge = "The request line and the headers exceed 16384 bytes";
+constexpr const char* kTooManyFields = "More than 100 header fields";
+constexpr const char* kBodyTooLarge = "The request body exceeds 65536 bytes";
+constexpr const char* kTooMuchFraming = "Chunk sizes, extensions and trailers exceed 16384 bytes";
+constexpr const char* kBadLength = "Content-Length is no decimal number";
+constexpr const char* kBadChunkSize = "A chunk size that is no hexadecimal number";
+constexpr const char* kBadChunkExtension = "A chunk extension that is not well-formed";
+constexpr const char* kBadChunkEnd = "A chunk's data does not end where its size says";
+static_assert(kMaxHeadBytes == 16384 && kMaxHeaderFields == 100 && kMaxBodyBytes == 65536 && kMaxChunkFraming == 16384,
+              "the texts above say so");
 
 bool same_name(std::string_view name, KnownHeader header) {
   return equals_ignore_case(name, kKnownNames[static_cast<size_t>(header)].name);
@@ -94,7 +122,7 @@ size_t classify(std::string_view name) {
     case 16:
       return candidate(KnownHeader::kContentEncoding);
     case 17:
-      return candidate(KnownHeader::kTransferEncoding);
+      return candidate(ascii_lower(name[0]) == 't' ? KnownHeader::kTransferEncoding : KnownHeader::kXIdempotencyKey);
     case 29:
       return candidate(KnownHeader::kAccessControlRequestMethod);
     case 30:
@@ -104,25 +132,38 @@ size_t classify(std::string_view name) {
   }
 }
 
-Method method_of(uint8_t llhttp_method) {
-  switch (llhttp_method) {
-    case HTTP_GET:
-      return Method::kGet;
-    case HTTP_HEAD:
-      return Method::kHead;
-    case HTTP_POST:
-      return Method::kPost;
-    case HTTP_PUT:
-      return Method::kPut;
-    case HTTP_DELETE:
-      return Method::kDelete;
-    case HTTP_OPTIONS:
-      return Method::kOptions;
-    case HTTP_PATCH:
-      return Method::kPatch;
-    default:
-      return Method::kOther;
+// Case matters (RFC 9110 section 9.1).
+Method method_of(std::string_view name) {
+  for (const Method method :
+       {Method::kGet, Method::kPost, Method::kHead, Method::kPut, Method::kDelete, Method::kOptions, Method::kPatch}) {
+    if (name == to_string(method)) {
+      return method;
+    }
   }
+  return Method::kOther;
+}
+
+// What we have no use for and still know the meaning of: RFC 9110 section 9.3 and RFC 4918 section 9.
+bool is_known_method(std::string_view name) {
+  constexpr std::string_view kNames[] = {"CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL",
+                                         "COPY",    "MOVE",  "LOCK",     "UNLOCK"};
+  return std::ranges::find(kNames, name) != std::end(kNames);
+}
+
+// What of a trailer section would have changed how the request is framed, routed or judged, had it come in the head
+// (RFC 9110 section 6.5.1), besides all of kKnownNames. Lower case.
+constexpr std::string_view kForbiddenTrailers[] = {
+    "cache-control",     "content-range", "cookie", "keep-alive", "max-forwards", "pragma", "proxy-authorization",
+    "proxy-connection",  "range",         "te",     "trailer",    "upgrade",      "via",    "x-forwarded-host",
+    "x-forwarded-proto", "x-real-ip",
+};
+// Names that are longer are none of these.
+constexpr size_t kForbiddenTrailerMax = 30;
+
+bool is_forbidden_trailer(std::string_view name) {
+  return classify(name) != kNotKnown || std::ranges::any_of(kForbiddenTrailers, [name](std::string_view forbidden) {
+           return equals_ignore_case(name, forbidden);
+         });
 }
 
 // Calls `visit` with each element of a comma-separated list, blanks trimmed, empty ones included.
@@ -138,14 +179,79 @@ void for_each_element(std::string_view list, Visit visit) {
   }
 }
 
-// uri-host [ ":" port ] of RFC 9110 section 7.2, by its characters: enough that a blank, a list, a path or userinfo
-// cannot hide in it.
-bool is_authority_text(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && std::strchr("-._~!$&'()*+;=%:[]", c) != nullptr);
-  });
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// -1 for what is no hexadecimal digit.
+int hex_value(char c) {
+  if (is_digit(c)) {
+    return c - '0';
+  }
+  const char lower = ascii_lower(c);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
+
+// The inside of the brackets of RFC 3986 section 3.2.2. IPvFuture is left out, there is none.
+bool is_ipv6_text(std::string_view text) {
+  char terminated[INET6_ADDRSTRLEN];
+  if (text.size() >= sizeof terminated || text.find('\0') != std::string_view::npos) {
+    return false;
+  }
+  *std::copy(text.begin(), text.end(), terminated) = '\0';
+  in6_addr ignored;
+  return inet_pton(AF_INET6, terminated, &ignored) == 1;
+}
+
+// reg-name of RFC 3986 section 3.2.2, which IPv4 addresses are as well; the comma is left out, for it makes lists.
+bool is_reg_name(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool is_plain = is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c != '\0' && std::strchr("-._~!$&'()*+;=", c) != nullptr);
+    const bool is_escape =
+        c == '%' && text.size() - i > 2 && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
+    if (!is_plain && !is_escape) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// uri-host [ ":" port ] of RFC 9110 section 7.2: no blank, list, path or userinfo can hide in it, and a port is one.
+// `has_port`: whether there must be one, with a digit at least (RFC 9112 section 3.2.3).
+bool is_authority(std::string_view text, bool has_port = false) {
+  size_t host_size = 0;
+  if (text.starts_with('[')) {
+    const size_t bracket = text.find(']');
+    if (bracket == std::string_view::npos || !is_ipv6_text(text.substr(1, bracket - 1))) {
+      return false;
+    }
+    host_size = bracket + 1;
+  } else {
+    host_size = std::min(text.find(':'), text.size());
+    if (host_size == 0 || !is_reg_name(text.substr(0, host_size))) {
+      return false;
+    }
+  }
+  std::string_view port = text.substr(host_size);
+  if (port.empty()) {
+    return !has_port;
+  }
+  if (port.front() != ':') {
+    return false;
+  }
+  port.remove_prefix(1);
+  uint32_t number = 0;
+  for (const char c : port) {
+    if (!is_digit(c)) {
+      return false;
+    }
+    number = std::min(number * 10 + static_cast<uint32_t>(c - '0'), uint32_t{UINT16_MAX} + 1);
+  }
+  return number <= UINT16_MAX && !(has_port && port.empty());
+}
+
+// What may stand between quotes, and behind a backslash there (RFC 9110 section 5.6.4).
+bool is_quotable(char c) { return (static_cast<unsigned char>(c) >= 0x20 && c != '\x7f') || c == '\t'; }
 
 enum class Coding { kChunked, kUnknown, kMalformed };
 
@@ -189,26 +295,6 @@ int http_status(HttpError error) {
   return 500;
 }
 
-std::string_view to_string(HttpError error) {
-  switch (error) {
-    case HttpError::kNone:
-      return "";
-    case HttpError::kMalformed:
-      return "The request is not well-formed HTTP.";
-    case HttpError::kHeadTooLarge:
-      return "The request line and headers are too large.";
-    case HttpError::kBodyTooLarge:
-      return "The request body is too large.";
-    case HttpError::kExpectationFailed:
-      return "The expectation cannot be met.";
-    case HttpError::kUnknownCoding:
-      return "The transfer coding is not supported.";
-    case HttpError::kUnsupportedVersion:
-      return "The HTTP version is not supported.";
-  }
-  return "";
-}
-
 void HttpRequest::copy_to(HttpRequest& to, ByteBuffer& storage) const {
   // The head ends with its last field, or with the target where there is none.
   size_t head_size = 0;
@@ -233,6 +319,7 @@ void HttpRequest::copy_to(HttpRequest& to, ByteBuffer& storage) const {
   storage.append(body);
 
   to.method = method;
+  to.is_known_method = is_known_method;
   to.target_form = target_form;
   to.http_minor = http_minor;
   to.keep_alive = keep_alive;
@@ -256,6 +343,7 @@ std::string_view to_string(Method method) {
 // which error_ already says what we think, HPE_PAUSED stops cleanly at a known byte.
 struct HttpParser::Callbacks {
   static constexpr int kStop = -1;
+  static constexpr uint8_t kGeneralHeader = 0;  // HEADER_STATE of llhttp's generator
 
   static HttpParser& self(llhttp_t* llhttp) { return *static_cast<HttpParser*>(llhttp->data); }
 
@@ -264,37 +352,15 @@ struct HttpParser::Callbacks {
   }
 
   // A span comes in as many parts as there were chunks; they are contiguous, so only the end moves on.
-  static int on_url(llhttp_t* llhttp, const char* at, size_t size) {
-    HttpParser& parser = self(llhttp);
-    if (parser.target_size_ == 0) {
-      parser.target_begin_ = static_cast<uint16_t>(offset(parser, at));
-    }
-    parser.target_size_ = static_cast<uint16_t>(offset(parser, at) + size - parser.target_begin_);
-    return 0;
-  }
-
-  static int on_version(llhttp_t* llhttp, const char* at, size_t size) {
-    HttpParser& parser = self(llhttp);
-    if (parser.version_size_ == 0) {
-      parser.version_begin_ = static_cast<uint16_t>(offset(parser, at));
-    }
-    parser.version_size_ = static_cast<uint8_t>(parser.version_size_ + size);
-    return 0;
-  }
-
-  static int on_version_complete(llhttp_t* llhttp) {
-    HttpParser& parser = self(llhttp);
-    parser.version_complete_ = true;
-    if (llhttp->http_major != 1 || llhttp->http_minor > 1) {
-      parser.fail(HttpError::kUnsupportedVersion, "version other than 1.0 and 1.1");
-      return kStop;
-    }
-    return 0;
-  }
-
   static int on_header_field(llhttp_t* llhttp, const char* at, size_t size) {
     HttpParser& parser = self(llhttp);
     HttpRequest& request = parser.request_;
+    if (parser.head_size_ != 0) {
+      // Of a trailer only its name matters, and no more of that than tells whether it is one of ours.
+      const size_t room = parser.trailer_name_.size() - std::min(parser.name_bytes_, parser.trailer_name_.size());
+      std::copy_n(at, std::min(size, room),
+                  parser.trailer_name_.begin() + static_cast<ptrdiff_t>(parser.trailer_name_.size() - room));
+    }
     parser.name_bytes_ += size;
     // Trailers are discarded; one field too many is noticed when its name is complete.
     if (parser.head_size_ != 0 || request.field_count_ == kMaxHeaderFields) {
@@ -310,12 +376,22 @@ struct HttpParser::Callbacks {
 
   static int on_header_field_complete(llhttp_t* llhttp) {
     HttpParser& parser = self(llhttp);
-    if (std::exchange(parser.name_bytes_, 0) == 0) {
-      parser.fail(HttpError::kMalformed, "empty header field name");
+    // Length, coding and connection are judged in read_framing(). llhttp, told that this is a field like any other,
+    // leaves them alone: it would refuse a tab behind a length or a coding, which RFC 9110 section 5.5 allows.
+    llhttp->header_state = kGeneralHeader;
+    parser.in_value_ = true;
+    const size_t name_size = std::exchange(parser.name_bytes_, 0);
+    if (name_size == 0) {
+      parser.fail(HttpError::kMalformed, "A header field has no name");
       return kStop;
     }
-    if (parser.head_size_ == 0 && parser.request_.field_count_ == kMaxHeaderFields) {
-      parser.fail(HttpError::kHeadTooLarge, "too many header fields");
+    if (parser.head_size_ != 0) {
+      if (name_size <= kForbiddenTrailerMax && is_forbidden_trailer({parser.trailer_name_.data(), name_size})) {
+        parser.fail(HttpError::kMalformed, "A field in the trailer section that belongs into the head");
+        return kStop;
+      }
+    } else if (parser.request_.field_count_ == kMaxHeaderFields) {
+      parser.fail(HttpError::kHeadTooLarge, kTooManyFields);
       return kStop;
     }
     return 0;
@@ -338,6 +414,7 @@ struct HttpParser::Callbacks {
   static int on_header_value_complete(llhttp_t* llhttp) {
     HttpParser& parser = self(llhttp);
     HttpRequest& request = parser.request_;
+    parser.in_value_ = false;
     if (parser.head_size_ != 0) {
       return 0;
     }
@@ -351,60 +428,48 @@ struct HttpParser::Callbacks {
   // The framing is ours to judge, and where the head ends must be known to the byte.
   static int on_headers_complete(llhttp_t* /*llhttp*/) { return HPE_PAUSED; }
 
-  static int on_chunk_header(llhttp_t* llhttp) {
-    HttpParser& parser = self(llhttp);
-    if (llhttp->content_length == 0) {
-      parser.last_chunk_ = true;
-      return HPE_PAUSED;
-    }
-    if (llhttp->content_length > kMaxBodyBytes - parser.chunked_body_.size()) {
-      parser.fail(HttpError::kBodyTooLarge, "chunked body too large");
-      return kStop;
-    }
-    return 0;
-  }
-
-  static int on_body(llhttp_t* llhttp, const char* at, size_t size) {
-    self(llhttp).chunked_body_.append({at, size});
-    return 0;
-  }
-
-  static int on_message_complete(llhttp_t* /*llhttp*/) { return HPE_PAUSED; }
-
   static constexpr llhttp_settings_t make_settings() {
     llhttp_settings_t settings{};
-    settings.on_url = on_url;
-    settings.on_version = on_version;
-    settings.on_version_complete = on_version_complete;
     settings.on_header_field = on_header_field;
     settings.on_header_field_complete = on_header_field_complete;
     settings.on_header_value = on_header_value;
     settings.on_header_value_complete = on_header_value_complete;
     settings.on_headers_complete = on_headers_complete;
-    settings.on_chunk_header = on_chunk_header;
-    settings.on_body = on_body;
-    settings.on_message_complete = on_message_complete;
     return settings;
   }
 
   static const llhttp_settings_t kSettings;
+  static const llhttp_t& at_fields();
 };
 
 constinit const llhttp_settings_t HttpParser::Callbacks::kSettings = HttpParser::Callbacks::make_settings();
+
+// llhttp as it stands behind a request line, where fields begin: of the head, and of the trailers.
+const llhttp_t& HttpParser::Callbacks::at_fields() {
+  static const llhttp_t primed = [] {
+    static constexpr std::string_view kLine = "POST / HTTP/1.1\r\n";
+    static constexpr llhttp_settings_t kSilent{};
+    llhttp_t llhttp;
+    llhttp_init(&llhttp, HTTP_REQUEST, &kSilent);
+    CHECK(llhttp_execute(&llhttp, kLine.data(), kLine.size()) == HPE_OK, "llhttp takes a request line");
+    llhttp.settings = const_cast<llhttp_settings_t*>(&kSettings);  // which llhttp never writes to
+    return llhttp;
+  }();
+  return primed;
+}
 
 const char* HttpParser::LineScanner::scan(const char* begin, const char* end) {
   while (begin != end) {
     if (expect_ == Expect::kLf) {
       if (*begin != '\n') {
-        return "CR without LF";
+        return kCrWithoutLf;
       }
       expect_ = Expect::kLineStart;
-      seen_line_ = true;
       ++begin;
       continue;
     }
     if (expect_ == Expect::kLineStart && is_blank(*begin)) {
-      return "line begins with a blank";
+      return "A header line begins with a blank";
     }
     expect_ = Expect::kText;
     begin = find_control(begin, end);
@@ -414,19 +479,16 @@ const char* HttpParser::LineScanner::scan(const char* begin, const char* end) {
     if (*begin == '\r') {
       expect_ = Expect::kLf;
     } else if (*begin == '\n') {
-      return "LF without CR";
+      return kLfWithoutCr;
     } else if (*begin != '\t') {
-      return "control character";
+      return "A control character in a header field";
     }
     ++begin;
   }
   return nullptr;
 }
 
-HttpParser::HttpParser() {
-  llhttp_init(&llhttp_, HTTP_REQUEST, &Callbacks::kSettings);
-  llhttp_.data = this;
-}
+HttpParser::HttpParser() { begin_fields(); }
 
 HttpParser::Status HttpParser::feed(std::span<const char> bytes) {
   CHECK(state_ != State::kComplete, "fed while a request waits for next()");
@@ -506,6 +568,7 @@ HttpParser::Phase HttpParser::phase() const {
     case State::kStartCr:
     case State::kStartCrLf:
       return Phase::kIdle;
+    case State::kLine:
     case State::kHead:
       return Phase::kHead;
     case State::kBody:
@@ -554,13 +617,16 @@ bool HttpParser::step() {
     case State::kStartCr:
     case State::kStartCrLf:
       return skip_empty_line();
+    case State::kLine:
+      return parse_line();
     case State::kHead:
       return parse_head();
     case State::kBody:
       return read_body();
     case State::kChunks:
-    case State::kTrailers:
       return parse_chunks();
+    case State::kTrailers:
+      return parse_trailers();
     case State::kComplete:
     case State::kFailed:
       break;
@@ -572,18 +638,18 @@ bool HttpParser::skip_empty_line() {
   const char c = *input_;
   if (state_ == State::kStartCr) {
     if (c != '\n') {
-      return fail(HttpError::kMalformed, "CR without LF");
+      return fail(HttpError::kMalformed, kCrWithoutLf);
     }
     state_ = State::kStartCrLf;
     ++input_;
     return true;
   }
   if (c == '\n') {
-    return fail(HttpError::kMalformed, "LF without CR");
+    return fail(HttpError::kMalformed, kLfWithoutCr);
   }
   if (c == '\r') {
     if (state_ == State::kStartCrLf) {
-      return fail(HttpError::kMalformed, "more than one empty line before the request");
+      return fail(HttpError::kMalformed, "More than one empty line before the request");
     }
     state_ = State::kStartCr;
     ++input_;
@@ -594,7 +660,8 @@ bool HttpParser::skip_empty_line() {
 }
 
 void HttpParser::start_request() {
-  state_ = State::kHead;
+  state_ = State::kLine;
+  line_part_ = LinePart::kMethod;
   in_place_ = input_;
   size_ = 0;
   head_size_ = 0;
@@ -606,15 +673,18 @@ void HttpParser::start_request() {
   path_size_ = 0;
   query_begin_ = 0;
   query_size_ = 0;
-  version_size_ = 0;
-  version_complete_ = false;
-  name_bytes_ = 0;
-  last_chunk_ = false;
   chunked_body_.clear();
-  lines_.restart();
-  llhttp_reset(&llhttp_);
   request_.field_count_ = 0;
   request_.fields_[0] = {};
+}
+
+// Fields follow: the head's or the trailers'.
+void HttpParser::begin_fields() {
+  llhttp_ = Callbacks::at_fields();
+  llhttp_.data = this;
+  name_bytes_ = 0;
+  in_value_ = false;
+  lines_.restart();
 }
 
 // Moves `count` bytes of input to the request: in place they only have to be counted.
@@ -626,6 +696,89 @@ void HttpParser::consume(size_t count) {
   size_ += count;
 }
 
+// The request line of RFC 9112 section 3, without any of the leniences that its last paragraph allows.
+bool HttpParser::parse_line() {
+  const char* const begin = input_;
+  const char* const end = input_ + std::min(unparsed_bytes(), kMaxHeadBytes - size_);
+  const char* p = begin;
+  const auto position = [&] { return static_cast<uint16_t>(size_ + static_cast<size_t>(p - begin)); };
+  while (p != end && state_ == State::kLine) {
+    switch (line_part_) {
+      case LinePart::kMethod:
+        while (p != end && is_token_char(*p)) {
+          ++p;
+        }
+        if (p == end) {
+          break;
+        }
+        if (*p != ' ' || position() == 0) {
+          // The first byte of a TLS record with a ClientHello: RFC 8446 section 5.1.
+          return fail(HttpError::kMalformed, *p == '\x16' && position() == 0
+                                                 ? "A TLS handshake, and this port speaks plain HTTP"
+                                                 : "The request does not begin with a method and a space");
+        }
+        method_size_ = position();
+        ++p;
+        target_begin_ = position();
+        line_part_ = LinePart::kTarget;
+        break;
+      case LinePart::kTarget:
+        while (p != end && is_visible(*p) && *p != '#') {
+          ++p;
+        }
+        if (p == end) {
+          break;
+        }
+        if (*p != ' ') {
+          return fail(HttpError::kMalformed, *p == '#' ? "A fragment in the request target"
+                                             : *p == '\r' || *p == '\n'
+                                                 ? "The request line has no version"
+                                                 : "A character in the request target that has to be percent-encoded");
+        }
+        if (position() == target_begin_) {
+          return fail(HttpError::kMalformed, "More than one space before the request target");
+        }
+        target_size_ = static_cast<uint16_t>(position() - target_begin_);
+        ++p;
+        line_part_ = LinePart::kVersion;
+        break;
+      case LinePart::kVersion: {
+        const size_t index = size_t{position()} - target_begin_ - target_size_ - 1;
+        if (index == kVersionForm.size()) {
+          if (*p != '\r') {
+            return fail(HttpError::kMalformed, "Something behind the version in the request line");
+          }
+          // RFC 9110 section 2.5: a later minor version is served as the one that we know.
+          if (version_major_ != 1) {
+            return fail(HttpError::kUnsupportedVersion, "Only HTTP/1.0 and HTTP/1.1 are supported");
+          }
+          line_part_ = LinePart::kLf;
+        } else if (kVersionForm[index] == 'd' ? !is_digit(*p) : *p != kVersionForm[index]) {
+          return fail(HttpError::kMalformed, index == 0 && *p == ' '
+                                                 ? "More than one space before the version"
+                                                 : "The request line does not end with a version of HTTP");
+        } else if (index == kMajorAt) {
+          version_major_ = static_cast<uint8_t>(*p - '0');
+        } else if (index == kMinorAt) {
+          request_.http_minor = *p == '0' ? 0 : 1;
+        }
+        ++p;
+        break;
+      }
+      case LinePart::kLf:
+        if (*p != '\n') {
+          return fail(HttpError::kMalformed, kCrWithoutLf);
+        }
+        ++p;
+        state_ = State::kHead;
+        begin_fields();
+        break;
+    }
+  }
+  consume(static_cast<size_t>(p - begin));
+  return size_ == kMaxHeadBytes ? fail(HttpError::kHeadTooLarge, kHeadTooLarge) : true;
+}
+
 bool HttpParser::parse_head() {
   const size_t offered = std::min(unparsed_bytes(), kMaxHeadBytes - size_);
   piece_ = input_;
@@ -633,11 +786,7 @@ bool HttpParser::parse_head() {
   const llhttp_errno_t result = llhttp_execute(&llhttp_, input_, offered);
   const size_t taken = result == HPE_OK ? offered : static_cast<size_t>(llhttp_get_error_pos(&llhttp_) - input_);
   CHECK(taken <= offered, "llhttp stopped outside its input");
-  const char* wrong = lines_.scan(input_, input_ + taken);
-  if (lines_.seen_line() && !version_complete_) {
-    return fail(HttpError::kMalformed, "request line without a version");  // HTTP/0.9, which llhttp takes
-  }
-  if (wrong != nullptr) {
+  if (const char* wrong = lines_.scan(input_, input_ + taken); wrong != nullptr) {
     return fail(HttpError::kMalformed, wrong);
   }
   if (result != HPE_OK && result != HPE_PAUSED) {
@@ -647,29 +796,23 @@ bool HttpParser::parse_head() {
   if (result == HPE_PAUSED) {
     return finish_head();
   }
-  if (size_ == kMaxHeadBytes) {
-    return fail(HttpError::kHeadTooLarge, "head too large");
-  }
-  return true;
+  return size_ == kMaxHeadBytes ? fail(HttpError::kHeadTooLarge, kHeadTooLarge) : true;
 }
 
-// llhttp's verdict, unless one of our callbacks caused it.
+// llhttp's verdict in our words, unless one of our callbacks caused it.
 bool HttpParser::fail_from_llhttp() {
   if (error_ != HttpError::kNone) {
     return false;
   }
-  const char* reason = llhttp_get_error_reason(&llhttp_);
   switch (llhttp_get_errno(&llhttp_)) {
-    case HPE_INVALID_VERSION:
-      // "d.d" was read and is none that llhttp knows; otherwise the line is broken before or behind the version.
-      return fail(version_size_ == 3 && !version_complete_ ? HttpError::kUnsupportedVersion : HttpError::kMalformed,
-                  reason);
-    case HPE_INVALID_CONTENT_LENGTH:
-      return fail(
-          std::strcmp(reason, "Content-Length overflow") == 0 ? HttpError::kBodyTooLarge : HttpError::kMalformed,
-          reason);
+    case HPE_LF_EXPECTED:
+    case HPE_CR_EXPECTED:
+    case HPE_STRICT:
+      return fail(HttpError::kMalformed, kCrWithoutLf);
     default:
-      return fail(HttpError::kMalformed, reason);
+      return fail(HttpError::kMalformed,
+                  in_value_ ? "A control character in a header field, or a line that does not end with CR LF"
+                            : "A character in a header field's name that is not allowed");
   }
 }
 
@@ -684,12 +827,9 @@ bool HttpParser::fail(HttpError error, const char* reason) {
 
 bool HttpParser::finish_head() {
   request_.base_ = request_base();
-  request_.method = method_of(llhttp_.method);
-  request_.http_minor = llhttp_.http_minor;
-  // llhttp also speaks RTSP and ICE.
-  if (version_begin_ < 5 || std::memcmp(request_.base_ + version_begin_ - 5, "HTTP/", 5) != 0) {
-    return fail(HttpError::kMalformed, "protocol other than HTTP");
-  }
+  const std::string_view method(request_.base_, method_size_);
+  request_.method = method_of(method);
+  request_.is_known_method = request_.method != Method::kOther || is_known_method(method);
   if (!read_target()) {
     return false;
   }
@@ -704,41 +844,33 @@ bool HttpParser::finish_head() {
   return state_ != State::kComplete;
 }
 
-// RFC 9112 section 3.2. llhttp has already refused blanks, control characters and bytes above 0x7f.
+// RFC 9112 section 3.2. parse_line() has already refused blanks, control characters, bytes above 0x7f and fragments.
 bool HttpParser::read_target() {
   const std::string_view target(request_.base_ + target_begin_, target_size_);
-  if (target.find('#') != std::string_view::npos) {
-    return fail(HttpError::kMalformed, "fragment in the request target");
-  }
-  // llhttp takes any number of spaces before the target; RFC 9112 section 3 has one.
-  if (target_begin_ >= 2 && request_.base_[target_begin_ - 2] == ' ') {
-    return fail(HttpError::kMalformed, "more than one space before the request target");
-  }
   size_t path_begin = 0;
   request_.target_form = TargetForm::kOrigin;
-  if (llhttp_.method == HTTP_CONNECT) {
+  if (std::string_view(request_.base_, method_size_) == "CONNECT") {
     request_.target_form = TargetForm::kAuthority;
     path_begin_ = target_begin_;
     path_size_ = target_size_;
-    return is_authority_text(target) ? true : fail(HttpError::kMalformed, "CONNECT without an authority");
+    return is_authority(target, true) ? true : fail(HttpError::kMalformed, "CONNECT without a host and a port");
   }
   if (target == "*") {
     if (request_.method != Method::kOptions) {
-      return fail(HttpError::kMalformed, "asterisk target without OPTIONS");
+      return fail(HttpError::kMalformed, "The request target * with another method than OPTIONS");
     }
     request_.target_form = TargetForm::kAsterisk;
-  } else if (target.empty() || target.front() != '/') {
+  } else if (target.front() != '/') {
     const size_t scheme_end = target.find("://");
     const std::string_view scheme = target.substr(0, scheme_end);
     if (scheme_end == std::string_view::npos ||
         (!equals_ignore_case(scheme, "http") && !equals_ignore_case(scheme, "https"))) {
-      return fail(HttpError::kMalformed, "request target is no path");
+      return fail(HttpError::kMalformed, "The request target is neither a path nor an http URI");
     }
     const size_t authority_begin = scheme_end + 3;
     path_begin = std::min(target.find_first_of("/?", authority_begin), target.size());
-    const std::string_view authority = target.substr(authority_begin, path_begin - authority_begin);
-    if (authority.empty() || !is_authority_text(authority)) {
-      return fail(HttpError::kMalformed, "bad authority in the request target");
+    if (!is_authority(target.substr(authority_begin, path_begin - authority_begin))) {
+      return fail(HttpError::kMalformed, "The request target names no host, or a port that is none");
     }
     request_.target_form = TargetForm::kAbsolute;
   }
@@ -769,7 +901,7 @@ bool HttpParser::read_fields() {
     if (request_.known_[known] == HttpRequest::kAbsent) {
       request_.known_[known] = i;
     } else if (kKnownNames[known].singleton) {
-      repeated = "repeated header field that must be single";
+      repeated = "A header field twice that may be there once";
     }
   }
   return repeated == nullptr ? true : fail(HttpError::kMalformed, repeated);
@@ -780,10 +912,11 @@ bool HttpParser::read_framing() {
   const bool minor_one = request_.http_minor == 1;
   const auto host = request_.find(KnownHeader::kHost);
   if (!host && minor_one) {
-    return fail(HttpError::kMalformed, "HTTP/1.1 without Host");
+    return fail(HttpError::kMalformed, "A request of HTTP/1.1 without Host");
   }
-  if (host && !is_authority_text(*host)) {
-    return fail(HttpError::kMalformed, "bad Host");
+  // Empty where the target has no authority (RFC 9112 section 3.2).
+  if (host && !host->empty() && !is_authority(*host)) {
+    return fail(HttpError::kMalformed, "Host is neither a name nor an address, or its port is none");
   }
 
   bool close = false;
@@ -806,52 +939,66 @@ bool HttpParser::read_framing() {
   if (coding) {
     if (length || !minor_one) {
       return fail(HttpError::kMalformed,
-                  length ? "both Content-Length and Transfer-Encoding" : "Transfer-Encoding in HTTP/1.0");
+                  length ? "Content-Length and Transfer-Encoding together" : "Transfer-Encoding in HTTP/1.0");
     }
     switch (judge_transfer_encoding(*coding)) {
       case Coding::kChunked:
         break;
       case Coding::kUnknown:
-        return fail(HttpError::kUnknownCoding, "unknown transfer coding");
+        return fail(HttpError::kUnknownCoding, "The only transfer coding supported is chunked");
       case Coding::kMalformed:
-        return fail(HttpError::kMalformed, "bad Transfer-Encoding");
+        return fail(HttpError::kMalformed, "Transfer-Encoding does not end with one chunked");
     }
   }
   if (length) {
-    // llhttp has read it already; a second opinion on the one number that smuggling turns on costs nothing.
     uint64_t value = 0;
     for (char c : *length) {
       if (c < '0' || c > '9') {
-        return fail(HttpError::kMalformed, "bad Content-Length");
+        return fail(HttpError::kMalformed, kBadLength);
       }
       value = std::min<uint64_t>(value * 10 + static_cast<uint64_t>(c - '0'), kMaxBodyBytes + 1);
     }
     if (length->empty()) {
-      return fail(HttpError::kMalformed, "bad Content-Length");
+      return fail(HttpError::kMalformed, kBadLength);
     }
     if (value > kMaxBodyBytes) {
-      return fail(HttpError::kBodyTooLarge, "Content-Length too large");
+      return fail(HttpError::kBodyTooLarge, kBodyTooLarge);
     }
     content_length_ = static_cast<size_t>(value);
   }
 
-  request_.expect_continue = false;
-  if (const auto expect = request_.find(KnownHeader::kExpect); expect && minor_one) {
-    if (!equals_ignore_case(*expect, "100-continue")) {
-      return fail(HttpError::kExpectationFailed, "unknown expectation");
-    }
-    request_.expect_continue = true;
+  if (!read_expectations()) {
+    return false;
   }
-
   if (coding) {
-    // Otherwise llhttp would stop for another protocol after CONNECT or Upgrade, which we never switch to.
-    llhttp_.upgrade = 0;
-    llhttp_resume(&llhttp_);
+    chunk_part_ = ChunkPart::kSizeStart;
     state_ = State::kChunks;
   } else if (content_length_ != 0) {
     state_ = State::kBody;
   }
   return true;
+}
+
+// RFC 9110 section 10.1.1: a list, over as many fields as there are; empty elements count for nothing
+// (section 5.6.1.2).
+bool HttpParser::read_expectations() {
+  request_.expect_continue = false;
+  if (!request_.has(KnownHeader::kExpect) || request_.http_minor == 0) {
+    return true;
+  }
+  bool others = false;
+  for (size_t i = 0; i < request_.header_count(); ++i) {
+    const HeaderField field = request_.header(i);
+    if (!same_name(field.name, KnownHeader::kExpect)) {
+      continue;
+    }
+    for_each_element(field.value, [&](std::string_view element) {
+      const bool is_continue = equals_ignore_case(element, "100-continue");
+      request_.expect_continue = request_.expect_continue || is_continue;
+      others = others || !(is_continue || element.empty());
+    });
+  }
+  return others ? fail(HttpError::kExpectationFailed, "The only expectation supported is 100-continue") : true;
 }
 
 bool HttpParser::read_body() {
@@ -863,33 +1010,150 @@ bool HttpParser::read_body() {
   return state_ != State::kComplete;
 }
 
-// Chunks and trailers. Trailers are given to llhttp only as far as the framing bound reaches, chunks whole: both ways
-// the bound is judged at the byte that breaks it.
+// RFC 9112 section 7.1. Extensions are read by their grammar (section 7.1.1, blanks included) and mean nothing;
+// whatever is not of it is refused. Framing is judged at the byte that breaks its bound.
 bool HttpParser::parse_chunks() {
+  using Part = ChunkPart;
   body_started_ = true;
-  const bool trailers = state_ == State::kTrailers;
-  const size_t offered =
-      trailers ? std::min(unparsed_bytes(), kMaxChunkFraming + 1 - framing_bytes_) : unparsed_bytes();
-  const size_t body_before = chunked_body_.size();
+  const auto malformed = [this](const char* reason) { return fail(HttpError::kMalformed, reason); };
+  while (input_ != input_end_) {
+    if (chunk_part_ == Part::kData) {
+      const size_t count = std::min<size_t>(unparsed_bytes(), static_cast<size_t>(chunk_size_));
+      chunked_body_.append({input_, count});
+      input_ += count;
+      chunk_size_ -= count;
+      if (chunk_size_ == 0) {
+        chunk_part_ = Part::kDataCr;
+      }
+      continue;
+    }
+    if (++framing_bytes_ > kMaxChunkFraming) {
+      return fail(HttpError::kBodyTooLarge, kTooMuchFraming);
+    }
+    const char c = *input_++;
+    switch (chunk_part_) {
+      case Part::kSizeStart:
+        if (hex_value(c) < 0) {
+          return malformed(kBadChunkSize);
+        }
+        chunk_size_ = static_cast<uint64_t>(hex_value(c));
+        chunk_part_ = Part::kSize;
+        break;
+      case Part::kSize:
+        if (const int digit = hex_value(c); digit >= 0) {
+          if (chunk_size_ >> 60 != 0) {
+            return malformed("A chunk size of more than 64 bits");
+          }
+          chunk_size_ = chunk_size_ << 4 | static_cast<uint64_t>(digit);
+        } else if (!end_chunk_item(c)) {
+          return malformed(kBadChunkSize);
+        }
+        break;
+      case Part::kNameStart:
+        if (!is_token_char(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        chunk_part_ = Part::kName;
+        break;
+      case Part::kName:
+        if (c == '=') {
+          chunk_part_ = Part::kValueStart;
+        } else if (!is_token_char(c) && !end_chunk_item(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        break;
+      case Part::kValueStart:
+        if (c == '"') {
+          chunk_part_ = Part::kQuoted;
+        } else if (is_token_char(c)) {
+          chunk_part_ = Part::kValue;
+        } else {
+          return malformed(kBadChunkExtension);
+        }
+        break;
+      case Part::kValue:
+        if (!is_token_char(c) && !end_chunk_item(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        break;
+      case Part::kQuoted:
+        if (c == '"') {
+          chunk_part_ = Part::kQuotedEnd;
+        } else if (c == '\\') {
+          chunk_part_ = Part::kEscape;
+        } else if (!is_quotable(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        break;
+      case Part::kEscape:
+        if (!is_quotable(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        chunk_part_ = Part::kQuoted;
+        break;
+      case Part::kQuotedEnd:
+        if (!end_chunk_item(c)) {
+          return malformed(kBadChunkExtension);
+        }
+        break;
+      case Part::kSizeLf:
+        if (c != '\n') {
+          return malformed(kCrWithoutLf);
+        }
+        if (chunk_size_ == 0) {
+          state_ = State::kTrailers;
+          begin_fields();
+          return true;
+        }
+        if (chunk_size_ > kMaxBodyBytes - chunked_body_.size()) {
+          return fail(HttpError::kBodyTooLarge, kBodyTooLarge);
+        }
+        chunk_part_ = Part::kData;
+        break;
+      case Part::kData:
+        break;
+      case Part::kDataCr:
+        if (c != '\r') {
+          return malformed(kBadChunkEnd);
+        }
+        chunk_part_ = Part::kDataLf;
+        break;
+      case Part::kDataLf:
+        if (c != '\n') {
+          return malformed(kBadChunkEnd);
+        }
+        chunk_part_ = Part::kSizeStart;
+        break;
+    }
+  }
+  return true;
+}
+
+// What may follow a size or a whole extension. False for anything else.
+bool HttpParser::end_chunk_item(char c) {
+  if (c == '\r') {
+    chunk_part_ = ChunkPart::kSizeLf;
+  } else if (c == ';') {
+    chunk_part_ = ChunkPart::kNameStart;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// llhttp gets them only as far as the framing bound reaches, so that this is judged at the byte that breaks it.
+bool HttpParser::parse_trailers() {
+  const size_t offered = std::min(unparsed_bytes(), kMaxChunkFraming + 1 - framing_bytes_);
   const llhttp_errno_t result = llhttp_execute(&llhttp_, input_, offered);
   const size_t taken = result == HPE_OK ? offered : static_cast<size_t>(llhttp_get_error_pos(&llhttp_) - input_);
   CHECK(taken <= offered, "llhttp stopped outside its input");
-  if (trailers) {
-    if (const char* wrong = lines_.scan(input_, input_ + taken); wrong != nullptr) {
-      return fail(HttpError::kMalformed, wrong);
-    }
+  if (const char* wrong = lines_.scan(input_, input_ + taken); wrong != nullptr) {
+    return fail(HttpError::kMalformed, wrong);
   }
   input_ += taken;
-  framing_bytes_ += taken - (chunked_body_.size() - body_before);
+  framing_bytes_ += taken;
   if (framing_bytes_ > kMaxChunkFraming) {
-    return fail(HttpError::kBodyTooLarge, "too much chunk framing");
-  }
-  if (result == HPE_PAUSED && !trailers) {
-    CHECK(last_chunk_, "llhttp paused in the middle of a chunked body");
-    state_ = State::kTrailers;
-    lines_.restart();
-    llhttp_resume(&llhttp_);
-    return true;
+    return fail(HttpError::kBodyTooLarge, kTooMuchFraming);
   }
   if (result == HPE_PAUSED) {
     state_ = State::kComplete;

@@ -1,8 +1,9 @@
 // Bytes in, HTTP/1.x requests out. No I/O, no clock: the connection feeds what it received and acts on the answer.
 //
-// llhttp (strict mode) does the grammar; this class adds what it lets through and a service must not (bare LF, obsolete
-// folding, HTTP/0.9, foreign protocols), the bounds, and the semantics of RFC 9112 section 6 (how long is the body?).
-// Whatever two implementations could read differently is refused and ends the connection.
+// llhttp (strict mode) reads the fields; this class reads the request line and the chunks, adds to the fields what
+// llhttp lets through and a service must not (bare LF, obsolete folding), the bounds, and the semantics of RFC 9112
+// section 6 (how long is the body?). Whatever two implementations could read differently is refused and ends the
+// connection.
 //
 // A request that lies whole in one chunk is parsed where it is, without a copy. One that is split is gathered in the
 // parser's own storage, contiguous from its first byte, at most kMaxHeadBytes + kMaxBodyBytes long. A chunked body is
@@ -39,11 +40,10 @@ enum class HttpError : uint8_t {
   kBodyTooLarge,        // 413: kMaxBodyBytes or kMaxChunkFraming exceeded, or announced to be
   kExpectationFailed,   // 417: Expect with anything but 100-continue
   kUnknownCoding,       // 501: a transfer coding other than chunked
-  kUnsupportedVersion,  // 505: a well-formed version that is neither 1.0 nor 1.1
+  kUnsupportedVersion,  // 505: a well-formed version whose first number is not 1
 };
 
-int http_status(HttpError error);             // 400, 431, ...; REQUIRES: not kNone
-std::string_view to_string(HttpError error);  // one sentence, fit for a client
+int http_status(HttpError error);  // 400, 431, ...; REQUIRES: not kNone
 
 // One per connection; belongs to one thread; neither copied nor moved (llhttp and request() point into it).
 class HttpParser {
@@ -93,7 +93,7 @@ class HttpParser {
   bool take_continue();
 
   HttpError error() const { return error_; }
-  // What exactly was wrong: a static text for logs and tests. "" without an error.
+  // What exactly was wrong: a literal of ours, fit for clients and logs. "" without an error.
   const char* error_reason() const { return reason_; }
 
   // Bytes of later requests that were fed but not looked at. Not 0 only in kComplete.
@@ -106,12 +106,33 @@ class HttpParser {
     kStart,      // before the first byte of a request
     kStartCr,    // the CR of an empty line before it
     kStartCrLf,  // the empty line before it; a second one is an error
+    kLine,
     kHead,
     kBody,
     kChunks,
     kTrailers,
     kComplete,
     kFailed,
+  };
+
+  // What of the request line comes next.
+  enum class LinePart : uint8_t { kMethod, kTarget, kVersion, kLf };
+
+  // What of a chunked body comes next. Between kSize and kSizeLf: the extensions.
+  enum class ChunkPart : uint8_t {
+    kSizeStart,
+    kSize,
+    kNameStart,
+    kName,
+    kValueStart,
+    kValue,
+    kQuoted,
+    kEscape,
+    kQuotedEnd,
+    kSizeLf,
+    kData,
+    kDataCr,
+    kDataLf,
   };
 
   // Refuses control characters: CR must come before LF and only there, LF only behind CR and not before a blank (that
@@ -122,25 +143,27 @@ class HttpParser {
     void restart() { *this = {}; }
     // nullptr when all is well, else what is wrong.
     const char* scan(const char* begin, const char* end);
-    // The first line has ended.
-    bool seen_line() const { return seen_line_; }
 
    private:
     enum class Expect : uint8_t { kText, kLf, kLineStart };
     Expect expect_ = Expect::kLineStart;
-    bool seen_line_ = false;
   };
 
   Status run();
   bool step();
   bool skip_empty_line();
+  bool parse_line();
+  void begin_fields();
   bool parse_head();
   bool finish_head();
   bool read_target();
   bool read_fields();
   bool read_framing();
+  bool read_expectations();
   bool read_body();
   bool parse_chunks();
+  bool end_chunk_item(char c);
+  bool parse_trailers();
 
   bool fail(HttpError error, const char* reason);
   bool fail_from_llhttp();
@@ -178,11 +201,14 @@ class HttpParser {
   uint16_t path_size_ = 0;
   uint16_t query_begin_ = 0;
   uint16_t query_size_ = 0;
-  uint16_t version_begin_ = 0;
-  uint8_t version_size_ = 0;
-  bool version_complete_ = false;
-  size_t name_bytes_ = 0;  // of the header field or trailer whose name is being read
-  bool last_chunk_ = false;
+  uint16_t method_size_ = 0;
+  LinePart line_part_ = LinePart::kMethod;
+  uint8_t version_major_ = 0;
+  ChunkPart chunk_part_ = ChunkPart::kSizeStart;
+  uint64_t chunk_size_ = 0;            // of the present chunk; while its data comes, what is left of it
+  size_t name_bytes_ = 0;              // of the header field or trailer whose name is being read
+  bool in_value_ = false;              // of a field: its colon has been read
+  std::array<char, 32> trailer_name_;  // the beginning of the present trailer's name
 
   // The piece that llhttp is looking at, to turn its pointers into offsets.
   const char* piece_ = nullptr;

@@ -20,7 +20,7 @@ namespace txn {
 enum class Method : uint8_t { kGet, kHead, kPost, kPut, kDelete, kOptions, kPatch, kOther };
 inline constexpr size_t kMethodCount = 8;
 
-// "GET", ...; "OTHER" for everything this service has no use for (CONNECT, TRACE, PROPFIND, ...).
+// "GET", ...; "OTHER" for everything this service has no use for (CONNECT, TRACE, PROPFIND, ...), known or not.
 std::string_view to_string(Method method);
 
 // RFC 9112 section 3.2. Absolute-form is already reduced to its path, so handlers rarely look at this.
@@ -50,9 +50,10 @@ enum class KnownHeader : uint8_t {
   kTraceparent,
   kTransferEncoding,
   kXForwardedFor,
+  kXIdempotencyKey,
   kXRequestId,
 };
-inline constexpr size_t kKnownHeaderCount = 18;
+inline constexpr size_t kKnownHeaderCount = 19;
 
 struct HeaderField {
   std::string_view name;   // as sent, a token
@@ -70,10 +71,11 @@ class HttpRequest {
   HttpRequest& operator=(const HttpRequest&) = delete;
 
   Method method = Method::kOther;
+  bool is_known_method = true;  // false: kOther, and a word that no method of RFC 9110 or RFC 4918 has
   TargetForm target_form = TargetForm::kOrigin;
-  uint8_t http_minor = 1;        // HTTP/1.x
+  uint8_t http_minor = 1;        // 0 or 1: HTTP/1.2 and later are served as 1.1
   bool keep_alive = false;       // what the client wants: RFC 9112 section 9.3
-  bool expect_continue = false;  // "Expect: 100-continue" in HTTP/1.1
+  bool expect_continue = false;  // 100-continue in Expect, in HTTP/1.1
   std::string_view path;         // undecoded, without the query
   std::string_view query;        // undecoded, behind the first "?"; empty when there is none
   std::string_view body;         // transfer coding removed; ByteBuffer::kPadding readable bytes follow it when it lives
@@ -84,7 +86,7 @@ class HttpRequest {
   HeaderField header(size_t index) const { return field_at(fields_[index]); }
 
   // Value of the first field of that name; nullopt when it was not sent. "" means sent and empty. The parser has
-  // refused requests that repeat Host, Content-Length, Transfer-Encoding, Expect, Authorization, Content-Type or
+  // refused requests that repeat Host, Content-Length, Transfer-Encoding, Authorization, Content-Type or
   // Idempotency-Key; for others use count() where a second one would matter.
   std::optional<std::string_view> find(KnownHeader header) const {
     const uint8_t index = known_[static_cast<size_t>(header)];

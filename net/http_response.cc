@@ -135,6 +135,9 @@ char* put_head(char* out, const ResponseHead& head, size_t content_length) {
   if (head.strict_transport) {
     out = put(out, kStrictTransport);
   }
+  if (head.no_store) {
+    out = put(out, "Cache-Control: no-store\r\n");
+  }
   if (!head.keep_alive) {
     out = put(out, "Connection: close\r\n");
   } else if (head.http_minor == 0) {

@@ -28,6 +28,7 @@ struct ResponseHead {
   uint8_t http_minor = 1;         // of the request: 1.0 needs "Connection: keep-alive" to stay
   bool head_only = false;         // the request was HEAD: same head, no body
   bool strict_transport = false;  // adds Strict-Transport-Security; for connections over TLS
+  bool no_store = false;          // adds "Cache-Control: no-store"
   std::string_view content_security_policy =
       {};                                   // in place of "default-src 'self'"; only the documentation page needs it
   std::span<const HeaderField> extra = {};  // Allow, Retry-After, WWW-Authenticate, ...

@@ -11,6 +11,8 @@ namespace {
 
 constexpr size_t kMembersMax = 32;  // of a tracestate, section 3.3.1.1
 constexpr size_t kKeyMaxBytes = 256;
+constexpr size_t kTenantMaxBytes = 241;
+constexpr size_t kSystemMaxBytes = 14;
 constexpr size_t kValueMaxBytes = 256;
 
 void fill_random(uint8_t* out, size_t size) { CHECK(RAND_bytes(out, size) == 1, "BoringSSL's RAND_bytes cannot fail"); }
@@ -34,11 +36,20 @@ bool take_id(std::string_view text, std::array<char, N>& out) {
   return any;
 }
 
+bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Section 3.3.1.3.1: a name that begins with a letter, or tenant@system, of which the tenant may begin with a digit.
 bool is_key(std::string_view key) {
-  const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '*' || c == '/' || c == '@';
+  const auto is_name = [](std::string_view name, size_t bytes_max, bool may_begin_with_digit) {
+    const auto fits = [](char c) { return is_lower(c) || is_digit(c) || c == '_' || c == '-' || c == '*' || c == '/'; };
+    return !name.empty() && name.size() <= bytes_max &&
+           (is_lower(name.front()) || (may_begin_with_digit && is_digit(name.front()))) &&
+           std::ranges::all_of(name, fits);
   };
-  return !key.empty() && key.size() <= kKeyMaxBytes && std::ranges::all_of(key, fits);
+  const size_t at = key.find('@');
+  if (at == std::string_view::npos) return is_name(key, kKeyMaxBytes, false);
+  return is_name(key.substr(0, at), kTenantMaxBytes, true) && is_name(key.substr(at + 1), kSystemMaxBytes, false);
 }
 
 bool is_value(std::string_view value) {

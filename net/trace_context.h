@@ -40,7 +40,8 @@ std::optional<TraceParent> find_traceparent(const HttpRequest& request);
 inline constexpr size_t kTracestateMaxBytes = 512;  // section 3.3.1.5 asks for no more
 
 // Puts the tracestate of `request`, several headers joined by commas (section 3.3.1), into `out`; empty when there is
-// none, one is not a list of key=value (section 3.3.1.1), or together they are longer than kTracestateMaxBytes.
+// none, one is not a list of key=value (section 3.3.1.1) down to the last key, or together they are longer than
+// kTracestateMaxBytes.
 void copy_tracestate(const HttpRequest& request, std::string& out);
 
 // Random ids from BoringSSL's generator, a block at a time. One a worker.

@@ -204,6 +204,35 @@ TEST_F(JsonReaderTest, RefusesWhatIsNotOneObject) {
   }
 }
 
+TEST_F(JsonReaderTest, SaysWhatIsWrong) {
+  std::string many = "{";
+  for (size_t i = 0; i <= JsonReader::kMembersMax; ++i) many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+  const std::pair<std::string, JsonError> kTable[] = {
+      {"", JsonError::kEmpty},
+      {" \r\n", JsonError::kEmpty},
+      {"\xEF\xBB\xBF{}", JsonError::kByteOrderMark},
+      {"{\"a\":\"\xFF\"}", JsonError::kNotUtf8},
+      {"[]", JsonError::kNotAnObject},
+      {"null", JsonError::kNotAnObject},
+      {"x", JsonError::kNotAnObject},
+      {"{", JsonError::kSyntax},
+      {"{\"a\":01}", JsonError::kSyntax},
+      {"{\"a\":1,}", JsonError::kSyntax},
+      {"{\"a\":\"open}", JsonError::kSyntax},
+      {"{}{}", JsonError::kTrailing},
+      {"{\"a\":1,\"\\u0061\":2}", JsonError::kRepeatedKey},
+      {"{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}", JsonError::kTooDeep},
+      {many + "}", JsonError::kTooManyMembers},
+      {"{\"a\":\"" + std::string(64 * 1024, 'x') + "\"}", JsonError::kTooLong},
+  };
+  for (const auto& [text, error] : kTable) {
+    ASSERT_FALSE(reader_.read(text).has_value()) << text.substr(0, 60);
+    EXPECT_EQ(reader_.error(), error) << text.substr(0, 60) << ": " << static_cast<int>(reader_.error());
+  }
+  ASSERT_TRUE(reader_.read("{}").has_value());
+  EXPECT_EQ(reader_.error(), JsonError::kNone);
+}
+
 TEST_F(JsonReaderTest, AcceptsWhatIsOddButJson) {
   const std::string_view kTable[] = {
       "{\"a\":1e400}",

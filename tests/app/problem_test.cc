@@ -6,6 +6,8 @@
 #include <set>
 #include <string>
 
+#include "app/docs_page.h"
+
 namespace txn {
 namespace {
 
@@ -27,6 +29,21 @@ class ProblemTest : public testing::Test {
 
   simdjson::dom::parser parser_;
 };
+
+// The page that errors lead to: a place for each, and what to do about it.
+TEST_F(ProblemTest, ThePageHasAPlaceForEachError) {
+  const std::string_view page = docs_page();
+  std::set<std::string> ids;
+  for (size_t at = page.find(" id=\""); at != std::string_view::npos; at = page.find(" id=\"", at + 1))
+    EXPECT_TRUE(ids.insert(std::string(page.substr(at + 5, page.find('"', at + 5) - at - 5))).second);
+  EXPECT_EQ(ids.size(), kProblemCount);
+  for (size_t i = 0; i < kProblemCount; ++i) {
+    const auto problem = static_cast<Problem>(i);
+    EXPECT_TRUE(ids.contains(std::string(problem_info(problem).error_code)));
+    EXPECT_NE(page.find(problem_info(problem).title), std::string_view::npos);
+    EXPECT_TRUE(problem_advice(problem).ends_with('.')) << problem_info(problem).error_code;
+  }
+}
 
 TEST_F(ProblemTest, TheContractsTable) {
   const struct {

@@ -104,6 +104,7 @@ TEST(LoadSettings, DefaultsAreThoseOfTheContract) {
   EXPECT_EQ(settings.log_max_bytes, 10 * 1024 * 1024);
   EXPECT_EQ(settings.log_backup_count, 10);
   EXPECT_THAT(settings.cors_allowed_origins, IsEmpty());
+  EXPECT_EQ(settings.cors_allowed_headers, "Authorization, Content-Type, Idempotency-Key, X-Request-ID, traceparent");
   EXPECT_EQ(settings.drain_timeout, seconds(25));
   EXPECT_FALSE(settings.core_dumps);
 }
@@ -260,6 +261,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ACCOUNT_SERVICE_URL", "http://accounts:8001"},
                     Case{"ACCOUNT_SERVICE_URL", "http://[::1]:8001/health"},
                     Case{"CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000"},
+                    Case{"CORS_ALLOWED_HEADERS", "Authorization,baggage , tracestate,,sentry-trace"},
                     Case{"CORS_ALLOWED_ORIGINS", "*"}, Case{"DRAIN_TIMEOUT", "30s"}, Case{"DRAIN_TIMEOUT", "0"},
                     Case{"DRAIN_DELAY", "0"}, Case{"DRAIN_DELAY", "300s"}, Case{"KEEPALIVE_TIMEOUT", "1"},
                     Case{"KEEPALIVE_TIMEOUT", "3600s"}, Case{"OPERATIONS_PORT", "65535"}, Case{"CORE_DUMPS", "true"}));
@@ -284,6 +286,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ACCOUNT_SERVICE_URL", "ftp://accounts"}, Case{"ACCOUNT_SERVICE_URL", "http://a b/"},
         Case{"ACCOUNT_SERVICE_URL", "http://a:0"}, Case{"ACCOUNT_SERVICE_URL", "https://accounts:8001"},
         Case{"ACCOUNT_SERVICE_URL", "http://user:word@a/"}, Case{"ACCOUNT_SERVICE_URL", "http://a/#health"},
+        Case{"CORS_ALLOWED_HEADERS", "*"}, Case{"CORS_ALLOWED_HEADERS", "Authorization, *"},
+        Case{"CORS_ALLOWED_HEADERS", "two words"}, Case{"CORS_ALLOWED_HEADERS", "a: b"},
+        Case{"CORS_ALLOWED_HEADERS", " , "}, Case{"CORS_ALLOWED_HEADERS", "caf\xc3\xa9"},
         Case{"CORS_ALLOWED_ORIGINS", "https://a.example/path"}, Case{"CORS_ALLOWED_ORIGINS", "*, https://a.example"},
         Case{"CORS_ALLOWED_ORIGINS", "a.example"}, Case{"DRAIN_TIMEOUT", "31"}, Case{"DRAIN_DELAY", "301s"},
         Case{"KEEPALIVE_TIMEOUT", "999ms"}, Case{"KEEPALIVE_TIMEOUT", "3601s"}, Case{"OPERATIONS_PORT", "65536"},

@@ -18,7 +18,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace txn;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const bool is_plain = std::ranges::all_of(text, is_visible) && !text.empty();
-  CHECK(is_valid_idempotency_key(text) == (is_plain && text.size() <= kIdempotencyKeyMax), "what a key is");
+  if (const auto key = parse_idempotency_key(text)) {
+    CHECK(!key->empty() && key->size() <= kIdempotencyKeyMax, "a key has its bounds");
+    CHECK(key->front() != ' ' && key->back() != ' ', "blanks are inside");
+    for (const char c : *key) CHECK(is_visible(c) || c == ' ', "a key can stand in a log");
+    CHECK(text.starts_with('"') || *key == text, "a key without quotes is kept as it is");
+    std::string quoted = "\"";
+    for (const char c : *key) quoted += (c == '"' || c == '\\' ? "\\" : "") + std::string(1, c);
+    CHECK(parse_idempotency_key(quoted + "\"") == *key, "in quotes it is the same");
+  } else {
+    CHECK(!is_plain || text.size() > kIdempotencyKeyMax || text.starts_with('"'), "plain characters are a key");
+  }
   CHECK(RequestId::is_valid(text) == (is_plain && text.size() <= kMaxRequestIdSize), "what a request id is");
   if (RequestId::is_valid(text)) CHECK(RequestId(text).view() == text, "an id is kept as it is");
 

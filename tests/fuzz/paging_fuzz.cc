@@ -9,7 +9,9 @@
 
 #include "app/cursor.h"
 #include "app/path_value.h"
+#include "app/query_names.h"
 #include "app/time_text.h"
+#include "app/validate.h"
 #include "core/check.h"
 #include "net/query.h"
 
@@ -80,7 +82,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto first = parse_time(reader.value(), false);
     const auto last = parse_time(reader.value(), true);
     CHECK(first.has_value() == last.has_value(), "a time is one at either end");
-    if (first) CHECK(*first >= 0 && *first <= *last, "from its begin to its end");
+    if (first) CHECK(*first >= kTimeMinUs && *first <= *last && *last <= kTimeMaxUs, "from its begin to its end");
+    if (!first) CHECK(!time_error(reader.value()).empty(), "what is no time has a reason");
+    constexpr std::string_view kKnown[] = {"limit", "cursor", "start_date"};
+    if (const auto error = find_query_error(query, kKnown))
+      CHECK(error->field.size() <= BodyError::kFieldNameMax && !error->message.empty(), "an error names what is wrong");
   }
   CHECK(reader.next() == reader.status(), "the end stays the end");
   const auto expected = read_slowly(query);

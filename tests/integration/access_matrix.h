@@ -44,6 +44,7 @@ inline constexpr AccessRow kAccessMatrix[] = {
     {"GET", "/api/v1/transaction-logs/transaction/{transaction_id}", Whose::kOwn, 200, 200, 200},
     {"GET", "/api/v1/transaction-logs/transaction/{transaction_id}", Whose::kOthers, 403, 200, 200},
 
+    {"GET", "/api/v1/docs", Whose::kNobodys, 200, 200, 200, true},
     {"GET", "/health", Whose::kNobodys, 200, 200, 200, true},
     {"GET", "/livez", Whose::kNobodys, 200, 200, 200, true},
     {"GET", "/readyz", Whose::kNobodys, 200, 200, 200, true},

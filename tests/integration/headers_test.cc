@@ -188,6 +188,17 @@ TEST_F(CorsContract, APreflightNeedsNoTokenAndSaysWhatMayBeSent) {
   EXPECT_EQ(preflight("/nowhere", "GET", kOrigin).status, 404);
 }
 
+TEST_F(CorsContract, WhatPagesMaySendIsASetting) {
+  ServiceProcess service(
+      bank().settings_with({{"CORS_ALLOWED_ORIGINS", kOrigin},
+                            {"CORS_ALLOWED_HEADERS", "Authorization,Content-Type , baggage,sentry-trace"}}));
+  const HttpResponse response =
+      ApiClient(service.port())
+          .request("OPTIONS", kDeposits, {{"Origin", kOrigin}, {"Access-Control-Request-Method", "POST"}});
+  EXPECT_EQ(response.status, 204);
+  EXPECT_EQ(response.header("Access-Control-Allow-Headers"), "Authorization, Content-Type, baggage, sentry-trace");
+}
+
 TEST_F(CorsContract, OtherOriginsGetNothing) {
   for (const char* origin : {"https://evil.example", "https://bank.example.evil.example", "null", "http://bank.example",
                              "https://bank.example:8443", "https://BANK.EXAMPLE"}) {

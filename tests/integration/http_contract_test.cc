@@ -194,6 +194,131 @@ TEST_F(HttpContract, OtherMethodsAreNotAllowedAndTheRightOnesAreNamed) {
   }
 }
 
+// RFC 9110 section 15.6.2. Nothing is wrong with how such a request is framed, so the next one is read.
+TEST_F(HttpContract, MethodsThatNobodyKnowsAreNotImplemented) {
+  RawClient client = connect();
+  for (const char* method : {"QUERY", "FOO", "get", "GETX", "M-SEARCH"}) {
+    for (const char* path : {"/livez", kDeposits, "/nowhere"}) {
+      EXPECT_TRUE(is_problem(client.exchange(format_request(method, path)), 501, "NOT_IMPLEMENTED")) << method << path;
+      EXPECT_TRUE(is_problem(client.exchange(format_request(method, path, {}, "a body")), 501, "NOT_IMPLEMENTED"));
+    }
+  }
+  for (const char* method : {"TRACE", "PROPFIND"})
+    EXPECT_TRUE(is_problem(client.exchange(format_request(method, "/livez")), 405, "METHOD_NOT_ALLOWED")) << method;
+  EXPECT_EQ(client.exchange(format_request("GET", "/livez")).status, 200);
+}
+
+// HAProxy's check is OPTIONS / in HTTP/1.0 unless it is told otherwise.
+TEST_F(HttpContract, ChecksOfLoadBalancersAreAnswered) {
+  RawClient haproxy = connect();
+  const HttpResponse check = haproxy.exchange("OPTIONS / HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(check.status, 204) << check;
+  EXPECT_TRUE(has_common_headers(check));
+  EXPECT_EQ(haproxy.wait_for_ending(kCloseTimeout), Ending::kEndOfStream);
+  RawClient client = connect();
+  const HttpResponse server = client.exchange("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(server.status, 204) << server;
+  EXPECT_TRUE(has_common_headers(server));
+  EXPECT_EQ(server.header("Allow"), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(client.exchange("OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 204);
+  EXPECT_EQ(client.exchange(format_request("GET", "/")).status, 404);
+  EXPECT_EQ(client.exchange(format_request("OPTIONS", "/nowhere")).status, 404);
+}
+
+TEST_F(HttpContract, LaterMinorVersionsAreServed) {
+  RawClient client = connect();
+  for (int i = 0; i < 2; ++i) {
+    const HttpResponse response = client.exchange("GET /livez HTTP/1.2\r\nHost: localhost\r\n\r\n");
+    EXPECT_EQ(response.status, 200) << response;
+  }
+}
+
+TEST_F(HttpContract, A400SaysWhatIsWrong) {
+  const std::pair<std::string, const char*> cases[] = {
+      {"GET /livez  HTTP/1.1\r\nHost: a\r\n\r\n", "More than one space before the version"},
+      {"GET /livez HTTP/1.1\r\n\r\n", "A request of HTTP/1.1 without Host"},
+      {"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+       "Content-Length and Transfer-Encoding together"},
+      {std::string("\x16\x03\x01\x02", 4), "A TLS handshake, and this port speaks plain HTTP"},
+  };
+  for (const auto& [bytes, detail] : cases) {
+    RawClient client = connect();
+    const HttpResponse response = client.exchange(bytes);
+    ASSERT_TRUE(is_problem(response, 400, "MALFORMED_REQUEST")) << bytes;
+    EXPECT_EQ(response.json()["detail"].text(), detail);
+  }
+}
+
+TEST_F(HttpContract, MalformedJsonSaysWhatIsWrong) {
+  ApiClient client(port(), customer());
+  const std::string good = deposit_body(account(), "0.01");
+  std::string many = "{";
+  for (int i = 0; i < 65; ++i) many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+  const std::pair<std::string, const char*> cases[] = {
+      {" ", "The request body is empty"},
+      {"\xEF\xBB\xBF" + good, "The request body begins with a byte order mark, which JSON may not"},
+      {deposit_body(account(), "1", ",\"description\":\"\xff\""), "The request body is not valid UTF-8"},
+      {"[" + good + "]", "The request body is not a JSON object"},
+      {deposit_body(account(), "1", ",\"am\\u006funt\":2"), "The JSON object in the request body has a key twice"},
+      {deposit_body(account(), "1", ",\"x\":" + std::string(100, '[') + std::string(100, ']')),
+       "The JSON in the request body is nested more than 64 levels deep"},
+      {many + "}", "The JSON object in the request body has more than 64 members"},
+      {good.substr(0, good.size() - 1), "The request body is not well-formed JSON"},
+  };
+  for (const auto& [body, detail] : cases) {
+    const HttpResponse response = client.post(kDeposits, body);
+    ASSERT_TRUE(is_problem(response, 400, "MALFORMED_JSON")) << body;
+    EXPECT_EQ(response.json()["detail"].text(), detail) << body.substr(0, 100);
+  }
+}
+
+TEST_F(HttpContract, A415NamesTheCodingThatIsTooMuch) {
+  ApiClient client(port(), customer());
+  for (const char* coding : {"gzip", "br", "identity, gzip"}) {
+    const HttpResponse response =
+        client.request("POST", kDeposits, {{"Content-Type", "application/json"}, {"Content-Encoding", coding}}, "{}");
+    ASSERT_TRUE(is_problem(response, 415, "UNSUPPORTED_MEDIA_TYPE")) << coding;
+    EXPECT_THAT(response.json()["detail"].text(), ::testing::HasSubstr(coding));
+    EXPECT_EQ(response.header("Accept-Encoding"), "identity");
+  }
+  EXPECT_TRUE(is_json(client.request("POST", kDeposits,
+                                     {{"Content-Type", "application/json"}, {"Content-Encoding", "Identity"}},
+                                     deposit_body(account(), "0.01"))));
+}
+
+// Where the `type` of every error leads.
+TEST_F(HttpContract, ThePageOfErrorsHasAPlaceForEach) {
+  ApiClient client(port());
+  const HttpResponse page = client.get("/api/v1/docs");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_TRUE(has_common_headers(page));
+  EXPECT_EQ(page.header("Content-Type"), "text/html; charset=utf-8");
+  EXPECT_EQ(page.header("Content-Security-Policy"), "default-src 'self'");
+  EXPECT_THAT(page.body, ::testing::Not(::testing::ContainsRegex("style|script")));
+  for (const HttpResponse& error : {client.get("/nowhere"), client.post(kDeposits, "{}")}) {
+    const std::string type = error.json()["type"].text();
+    const size_t hash = type.find('#');
+    EXPECT_EQ(type.substr(0, hash), "/api/v1/docs");
+    EXPECT_THAT(page.body, ::testing::HasSubstr("id=\"" + type.substr(hash + 1) + "\""));
+  }
+  const HttpResponse head = client.head("/api/v1/docs");
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head.header("Content-Length"), std::to_string(page.body.size()));
+}
+
+TEST_F(HttpContract, WhatTakesATokenIsNotStored) {
+  ApiClient client(port(), customer());
+  const std::string logs = "/transaction-logs/" + std::to_string(account());
+  for (const HttpResponse& response :
+       {client.get(logs), client.get("/transfer-limits/GOLD"), client.get("/transfer-limits/NONE"),
+        client.post(kDeposits, deposit_body(account(), "0.01")), client.post(kDeposits, "{}"),
+        client.request("DELETE", kDeposits), client.get(logs + "?x=y"), ApiClient(port()).get(logs),
+        ApiClient(port(), admin()).post(kDeposits, "{}"), client.get("/nowhere"),
+        connect().exchange("GARBAGE\r\n\r\n")})
+    EXPECT_EQ(response.header("Cache-Control"), "no-store") << response;
+  for (const char* path : {"/livez", "/api/v1/docs"}) EXPECT_FALSE(client.get(path).has("Cache-Control")) << path;
+}
+
 TEST_F(HttpContract, ContentTypeMustBeJson) {
   ApiClient client(port(), customer());
   const std::string body = deposit_body(account(), "0.01");
@@ -479,6 +604,11 @@ TEST_F(HttpContract, BrokenRequestLinesAreRefused) {
       {"no version", "GET /livez\r\n" + host},
       {"no path", "GET HTTP/1.1\r\n" + host},
       {"two spaces", "GET  /livez HTTP/1.1\r\n" + host},
+      {"two spaces before the version", "GET /livez  HTTP/1.1\r\n" + host},
+      {"five spaces before the version", "GET /livez     HTTP/1.1\r\n" + host},
+      {"an open bracket in Host", "GET /livez HTTP/1.1\r\nHost: [::1\r\n\r\n"},
+      {"a port of letters in Host", "GET /livez HTTP/1.1\r\nHost: a:x\r\n\r\n"},
+      {"a port beyond 65535 in Host", "GET /livez HTTP/1.1\r\nHost: a:999999\r\n\r\n"},
       {"a space at the end", "GET /livez HTTP/1.1 \r\n" + host},
       {"a tab", "GET\t/livez\tHTTP/1.1\r\n" + host},
       {"a method that is no token", "G(T /livez HTTP/1.1\r\n" + host},
@@ -518,6 +648,10 @@ TEST_F(HttpContract, BrokenChunksAreRefused) {
       {"a size that is no number", head + "zz\r\n" + body + "\r\n0\r\n\r\n"},
       {"a negative size", head + "-1\r\n" + body + "\r\n0\r\n\r\n"},
       {"0x", head + "0x" + size + "\r\n" + body + "\r\n0\r\n\r\n"},
+      {"a length in the trailers", head + chunk(body) + "0\r\nContent-Length: 5\r\n\r\n"},
+      {"a host in the trailers", head + chunk(body) + "0\r\nHost: b\r\n\r\n"},
+      {"a coding in the trailers", head + chunk(body) + "0\r\nTransfer-Encoding: chunked\r\n\r\n"},
+      {"an extension behind a blank", head + size + " ;a\r\n" + body + "\r\n0\r\n\r\n"},
       {"a space before the size", head + " " + size + "\r\n" + body + "\r\n0\r\n\r\n"},
       {"a size beyond 64 bits", head + "10000000000000001\r\n" + body + "\r\n0\r\n\r\n"},
       {"data longer than its size", head + size + "\r\n" + body + "xx\r\n0\r\n\r\n"},
@@ -571,6 +705,7 @@ TEST_F(HttpContract, ChunkedBodiesAreRead) {
       {"capital digits, leading zeros",
        head + "000" + (body.size() < 16 ? "" : "0") + hex(body.size()) + "\r\n" + body + "\r\n000\r\n\r\n"},
       {"extensions", head + hex(body.size()) + ";name=value\r\n" + body + "\r\n0;last\r\n\r\n"},
+      {"several extensions", head + hex(body.size()) + ";a=b;c=\"d\";e\r\n" + body + "\r\n0;f;g=h\r\n\r\n"},
       {"a trailer", head + chunk(body) + "0\r\nX-Checksum: 1\r\n\r\n"},
   };
   RawClient client = connect();  // one connection for all: each must end exactly where it ends
@@ -591,6 +726,72 @@ TEST_F(HttpContract, ExpectContinueIsAnswered) {
     EXPECT_EQ(client.exchange(format_request("POST", kDeposits, headers)).status, 100);
     EXPECT_TRUE(is_json(client.exchange(body)));
   }
+}
+
+TEST_F(HttpContract, ExpectIsAList) {
+  const std::string body = deposit_body(account(), "0.01");
+  const int64_t before = cents();
+  for (const char* value : {"100-continue,", " , 100-Continue ,,", "100-continue, 100-continue"}) {
+    RawClient client = connect();
+    Headers headers = money_headers();
+    headers.emplace_back("Expect", value);
+    headers.emplace_back("Content-Length", std::to_string(body.size()));
+    EXPECT_EQ(client.exchange(format_request("POST", kDeposits, headers)).status, 100) << value;
+    EXPECT_TRUE(is_json(client.exchange(body))) << value;
+  }
+  for (const char* value : {"", ",", " ,, "}) {
+    RawClient client = connect();
+    EXPECT_TRUE(is_json(client.exchange(deposit_request({{"Expect", value}})))) << "'" << value << "'";
+  }
+  RawClient client = connect();
+  EXPECT_TRUE(is_problem(client.exchange(deposit_request({{"Expect", "100-continue, more"}})), 417));
+  EXPECT_EQ(cents(), before + 6);
+}
+
+// What will be refused whatever the body is, is refused before it is sent; then the connection ends, because nobody
+// can know whether the client sends it all the same.
+TEST_F(HttpContract, NobodyIsToldToSendABodyForNothing) {
+  const std::string body = deposit_body(account(), "0.01");
+  const std::string token = "Bearer " + customer();
+  const int64_t before = cents();
+  struct Case {
+    const char* method;
+    const char* path;
+    Headers headers;
+    int status;
+  };
+  const Headers json = {{"Content-Type", "application/json"}};
+  const auto with = [&](Headers headers) {
+    headers.emplace_back("Content-Type", "application/json");
+    return headers;
+  };
+  const Case cases[] = {
+      {"POST", kDeposits, json, 403},
+      {"POST", kDeposits, with({{"Authorization", "Bearer x.y.z"}}), 401},
+      {"POST", kDeposits, with({{"Authorization", "Bearer " + admin()}}), 403},
+      {"POST", "/nowhere", with({{"Authorization", token}}), 404},
+      {"PUT", kDeposits, with({{"Authorization", token}}), 405},
+      {"QUERY", kDeposits, with({{"Authorization", token}}), 501},
+      {"POST", kDeposits, {{"Authorization", token}, {"Content-Type", "text/plain"}}, 415},
+      {"POST", kDeposits, with({{"Authorization", token}, {"Content-Encoding", "gzip"}}), 415},
+      {"POST", "/api/v1/deposits?dry_run=true", with({{"Authorization", token}}), 422},
+  };
+  for (const Case& item : cases) {
+    Headers headers = item.headers;
+    headers.emplace_back("Expect", "100-continue");
+    headers.emplace_back("Content-Length", std::to_string(body.size()));
+    const std::string name = std::string(item.method) + " " + item.path;
+    for (const bool sends_it_all_the_same : {false, true}) {
+      RawClient client = connect();
+      const HttpResponse response = client.exchange(format_request(item.method, item.path, headers));
+      EXPECT_EQ(response.status, item.status) << name << response;
+      EXPECT_TRUE(is_problem(response, item.status)) << name;
+      EXPECT_EQ(response.header("Connection"), "close") << name;
+      if (sends_it_all_the_same) client.send(body + deposit_request());
+      EXPECT_EQ(client.wait_for_ending(kCloseTimeout), Ending::kEndOfStream) << name;
+    }
+  }
+  EXPECT_EQ(cents(), before);
 }
 
 TEST_F(HttpContract, ExpectContinueForTooMuchIsRefusedAtOnce) {
@@ -703,8 +904,8 @@ TEST_F(HttpContract, TargetsOfOtherForms) {
   // RFC 9112 section 3.2.2: a server must take the absolute form too.
   EXPECT_EQ(connect().exchange(format_request("GET", "http://localhost/livez")).status, 200);
   EXPECT_EQ(connect().exchange(format_request("GET", "http://localhost/nowhere")).status, 404);
-  for (const std::string& bytes : {format_request("CONNECT", "localhost:80"), format_request("OPTIONS", "*"),
-                                   format_request("GET", "*"), format_request("GET", "livez")}) {
+  for (const std::string& bytes :
+       {format_request("CONNECT", "localhost:80"), format_request("GET", "*"), format_request("GET", "livez")}) {
     const HttpResponse response = connect().exchange(bytes);
     EXPECT_GE(response.status, 400) << bytes << response;
     EXPECT_LT(response.status, 500) << bytes << response;

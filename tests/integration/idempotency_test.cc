@@ -120,11 +120,50 @@ TEST_F(Idempotency, KeysHaveOneTo255VisibleCharacters) {
   EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"), key(std::string(255, '~')))));
   EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"), key("!"))));
   for (const std::string& bad :
-       {std::string(256, 'k'), std::string("two words"), std::string("\xC3\xA9"), std::string()})
+       {std::string(256, 'k'), std::string("a\tb"), std::string("\xC3\xA9"), std::string(), std::string("\""),
+        std::string("\"\""), std::string("\"open"), std::string("\"a\"b"), std::string("\"a\\b\""),
+        std::string("\"a\\\""), std::string("\"a\";p=1"), std::string("\" a\""), "\"" + std::string(256, 'k') + "\""})
     EXPECT_TRUE(is_validation_error(client.post(kDeposits, deposit_body(account, "1.00"), key(bad)), "Idempotency-Key",
                                     "header"))
         << bad;
   EXPECT_EQ(bank().balance(account), "1002.00");
+}
+
+// A key in quotes, as the IETF's draft has it, is the key without them.
+TEST_F(Idempotency, AKeyIsTheSameInQuotesAndWithout) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  const std::string long_key(255, '\\');
+  std::string long_quoted = "\"";
+  for (const char c : long_key) long_quoted += std::string("\\") + c;
+  const std::pair<std::string, std::string> keys[] = {
+      {"8e03978e-40d5-43dd-bc93-6894a57f9324", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\""},
+      {"two words", "\"two words\""},
+      {R"(a"b\c)", R"("a\"b\\c")"},
+      {long_key, long_quoted + "\""},
+  };
+  int64_t balance = 100000;
+  for (const auto& [plain, quoted] : keys) {
+    const HttpResponse first = client.post(kDeposits, deposit_body(account, "1.00"), key(plain));
+    ASSERT_TRUE(is_json(first)) << plain;
+    EXPECT_FALSE(is_replay(first)) << plain;
+    const HttpResponse second = client.post(kDeposits, deposit_body(account, "1.00"), key(quoted));
+    EXPECT_TRUE(is_replay(second)) << quoted << second;
+    EXPECT_EQ(second.body, first.body);
+    balance += 100;
+  }
+  EXPECT_EQ(bank().balance(account), from_minor(balance));
+}
+
+TEST_F(Idempotency, TheNameThatIsOftenMistakenIsRefused) {
+  const int64_t account = bank().open_account();
+  ApiClient client = as(customer());
+  const HttpResponse response = client.post(kDeposits, deposit_body(account, "1.00"), {{"X-Idempotency-Key", "k"}});
+  EXPECT_TRUE(is_validation_error(response, "X-Idempotency-Key", "header"));
+  EXPECT_THAT(response.body, ::testing::HasSubstr("the header is Idempotency-Key"));
+  EXPECT_EQ(bank().balance(account), "1000.00");
+  EXPECT_TRUE(is_json(client.post(kDeposits, deposit_body(account, "1.00"),
+                                  {{"X-Idempotency-Key", "k"}, {"Idempotency-Key", "both"}})));
 }
 
 TEST_F(Idempotency, HoldsAcrossReplicasAndRestarts) {

@@ -224,7 +224,7 @@ TEST_F(LogContract, AccessLinesAsConfigured) {
     for (int i = 0; i < 10; ++i)
       EXPECT_EQ(client.get("/api/v1/transfer-limits/rules/all", {{"X-Request-ID", "good-" + std::to_string(i)}}).status,
                 200);
-    EXPECT_EQ(client.get("/transaction-logs/77?token=abc", {{"X-Request-ID", "bad"}}).status, 404);
+    EXPECT_EQ(client.get("/transaction-logs/77?token=abc", {{"X-Request-ID", "bad"}}).status, 422);
     wait_for_everything(service);
     EXPECT_EQ(lines_about(service, R"("request_id":"good-)"), c.good) << c.setting;
     EXPECT_EQ(lines_about(service, R"("request_id":"bad")"), c.bad) << c.setting;
@@ -233,8 +233,34 @@ TEST_F(LogContract, AccessLinesAsConfigured) {
     EXPECT_EQ((*line)["logger"].text(), "access");
     EXPECT_EQ((*line)["method"].text(), "GET");
     EXPECT_EQ((*line)["route"].text(), "/transaction-logs/{account_number}");
-    EXPECT_EQ((*line)["status"].integer(), 404);
+    EXPECT_EQ((*line)["status"].integer(), 422);
     EXPECT_EQ((*line)["subject"].integer(), 9001);
+  }
+}
+
+// Where error_code is one word for many things, the line says which of them it was.
+TEST_F(LogContract, ALineSaysWhyARequestWasRefused) {
+  ServiceProcess service(settings());
+  RawClient(service.port()).exchange("GET /livez HTTP/1.1\r\nX-Request-ID: no-host\r\n\r\n");
+  RawClient(service.port())
+      .exchange(
+          "POST /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: two-lengths\r\nContent-Length: 1\r\n"
+          "Transfer-Encoding: chunked\r\n\r\n");
+  ApiClient client(service.port(), customer());
+  client.request("FOO", "/livez", {{"X-Request-ID", "foo"}});
+  client.post(kDeposits, "{\"a\":1,\"a\":2}", {{"X-Request-ID", "twice"}});
+  client.post(kDeposits, "[]", {{"X-Request-ID", "array"}});
+  const std::pair<const char*, const char*> reasons[] = {
+      {"no-host", "A request of HTTP/1.1 without Host"},
+      {"two-lengths", "Content-Length and Transfer-Encoding together"},
+      {"foo", "an unknown method"},
+      {"twice", "The JSON object in the request body has a key twice"},
+      {"array", "The request body is not a JSON object"},
+  };
+  for (const auto& [id, reason] : reasons) {
+    const auto line = line_about(service, id);
+    ASSERT_TRUE(line.has_value()) << id;
+    EXPECT_EQ((*line)["reason"].text(), reason) << id;
   }
 }
 

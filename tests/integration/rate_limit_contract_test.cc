@@ -161,6 +161,18 @@ TEST_F(RateLimits, GuessingTokensIsLimitedToo) {
   EXPECT_TRUE(is_refused(response, "transfers", 20));
 }
 
+// Answered before their bodies come, and counted all the same.
+TEST_F(RateLimits, GuessingTokensWithoutBodiesIsLimitedToo) {
+  Headers headers = from("192.0.2.31");
+  headers.emplace_back("Authorization", "Bearer x.y.z");
+  headers.emplace_back("Content-Type", "application/json");
+  headers.emplace_back("Expect", "100-continue");
+  headers.emplace_back("Content-Length", "2");
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(RawClient(port()).exchange(format_request("POST", kTransfers, headers)).status, 401) << i;
+  EXPECT_TRUE(is_refused(RawClient(port()).exchange(format_request("POST", kTransfers, headers)), "transfers", 20));
+}
+
 TEST_F(RateLimits, AreExactOverConnectionsAndWorkers) {
   constexpr size_t kClients = 40;
   constexpr int kEach = 5;

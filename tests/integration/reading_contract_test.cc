@@ -338,6 +338,75 @@ TEST_F(LogPaging, DatesBoundTheRows) {
   }
 }
 
+// Whatever RFC 3339 can write, asked of the database: Go's zero time, the year that PostgreSQL calls 1 BC, and what
+// offsets bring out of the four digits.
+TEST_F(LogPaging, TimesOfAllYearsAreTaken) {
+  for (const char* early : {"0001-01-01T00:00:00Z", "0000-01-01", "0000-01-01T00:00:00Z", "0000-01-01T00:00:00%2B23:59",
+                            "0000-12-31T23:59:59.999999Z", "1969-12-31", "1582-10-10T12:00Z"}) {
+    EXPECT_EQ(seqs(page(std::string("limit=500&start_date=") + early)), range(kRows, 1)) << early;
+    EXPECT_EQ(seqs(page(std::string("limit=500&end_date=9999-12-31&start_date=") + early)), range(kRows, 1)) << early;
+    const HttpResponse nothing = page(std::string("end_date=") + early);
+    EXPECT_TRUE(is_json(nothing)) << early;
+    EXPECT_THAT(seqs(nothing), IsEmpty()) << early;
+  }
+  for (const char* late :
+       {"9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999-23:59", "2999-01-01T00:00Z"}) {
+    EXPECT_EQ(seqs(page(std::string("limit=500&end_date=") + late)), range(kRows, 1)) << late;
+    EXPECT_THAT(seqs(page(std::string("start_date=") + late)), IsEmpty()) << late;
+  }
+}
+
+TEST_F(LogPaging, ATimeThatIsNoneSaysWhy) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"2026-02-30", "calendar"},       {"2026-13-01", "calendar"},
+      {"2026-11-22T25:00:00Z", "hour"}, {"2026-11-22T10:00", "Z or an offset"},
+      {"10000-01-01", "0000 to 9999"},  {"yesterday", "2026-01-31"},
+  };
+  for (const auto& [date, text] : cases) {
+    const HttpResponse response = page(std::string("start_date=") + date);
+    EXPECT_TRUE(is_validation_error(response, "start_date", "query")) << date;
+    EXPECT_THAT(response.body, HasSubstr(text)) << date;
+  }
+}
+
+TEST_F(LogPaging, NamesThatNobodyKnowsAreRefusedWithTheNearest) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"startdate", "start_date"}, {"start-date", "start_date"}, {"endDate", "end_date"}, {"LIMIT", "limit"},
+      {"limti", "limit"},          {"curser", "cursor"},         {"offset", "nearest"},   {"verbose", "nearest"},
+  };
+  for (const auto& [name, nearest] : cases) {
+    const HttpResponse response = page(std::string(name) + "=1");
+    EXPECT_TRUE(is_validation_error(response, name, "query")) << name;
+    EXPECT_THAT(response.body, HasSubstr(std::string("the nearest that is: ") + (nearest[0] == 'n' ? "" : nearest)))
+        << name;
+  }
+  EXPECT_TRUE(is_validation_error(page("limit=1&limit=1"), "limit", "query"));
+  EXPECT_TRUE(is_validation_error(page("limit=1&%6Cimit=2"), "limit", "query"));
+  EXPECT_TRUE(is_validation_error(page("limit=1&_=1700000000"), "_", "query"));
+}
+
+TEST_F(ReadingContract, RoutesWithoutParametersSayThatTheyHaveNone) {
+  const int64_t account = bank().open_account();
+  const std::string number = std::to_string(account);
+  ApiClient client = as(teller());
+  for (const std::string& path :
+       {std::string("/transfer-limits/GOLD"), std::string("/api/v1/transfer-limits/rules/all"),
+        "/api/v1/transfer-limits/" + number, std::string("/api/v1/transaction-logs/transaction/1")}) {
+    const HttpResponse response = client.get(path + "?limit=5");
+    EXPECT_TRUE(is_validation_error(response, "limit", "query")) << path;
+    EXPECT_THAT(response.body, HasSubstr("takes no query parameters")) << path;
+    EXPECT_EQ(client.head(path + "?limit=5").status, 422) << path;
+    EXPECT_NE(client.get(path + "?").status, 422) << path;
+  }
+  // Nor is money moved by somebody who has asked for something else.
+  EXPECT_TRUE(is_validation_error(client.post(std::string(kDeposits) + "?dry_run=true", deposit_body(account, "1.00")),
+                                  "dry_run", "query"));
+  EXPECT_EQ(bank().balance(account), "1000.00");
+  // Probes are not strict: whoever checks appends what it likes.
+  for (const char* path : {"/livez?x=1&x=1", "/readyz?_=1", "/health?probe=a&probe=b", "/metrics?format=x"})
+    EXPECT_EQ(ApiClient(port()).get(path).status, 200) << path;
+}
+
 TEST_F(LogPaging, DatesAndCursorsGoTogether) {
   const std::string today = page("limit=1").json()["logs"][size_t{0}]["created_at"].text().substr(0, 10);
   const std::string query = "limit=50&start_date=" + today;

@@ -48,7 +48,8 @@ std::string_view form_name(TargetForm form) {
 }
 
 std::string describe_head(const HttpRequest& request) {
-  std::string text = std::string(to_string(request.method)) + " " + shorten(request.path);
+  std::string text = std::string(to_string(request.method)) + (request.is_known_method ? " " : " unknown ");
+  text += shorten(request.path);
   if (!request.query.empty()) {
     text += " ?" + shorten(request.query);
   }
@@ -166,7 +167,7 @@ INSTANTIATE_TEST_SUITE_P(
             "AllMethods",
             "HEAD / HTTP/1.1\r\nHost:a\r\n\r\nPUT / HTTP/1.1\r\nHost:a\r\n\r\nDELETE / HTTP/1.1\r\nHost:a\r\n\r\n"
             "OPTIONS / HTTP/1.1\r\nHost:a\r\n\r\nPATCH / HTTP/1.1\r\nHost:a\r\n\r\nTRACE / HTTP/1.1\r\nHost:a\r\n\r\n"
-            "M-SEARCH / HTTP/1.1\r\nHost:a\r\n\r\n",
+            "LOCK / HTTP/1.1\r\nHost:a\r\n\r\n",
             "HEAD / 1.1 keep [Host=a]\nPUT / 1.1 keep [Host=a]\nDELETE / 1.1 keep [Host=a]\n"
             "OPTIONS / 1.1 keep [Host=a]\nPATCH / 1.1 keep [Host=a]\nOTHER / 1.1 keep [Host=a]\n"
             "OTHER / 1.1 keep [Host=a]\n"},
@@ -230,11 +231,46 @@ INSTANTIATE_TEST_SUITE_P(
                 "chunked\r\n\r\n00A;x=y\r\n0123456789\r\n1;q=\"v\";z\r\nx\r\n"
                 "000;end\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
                 "POST / 1.1 keep [Host=a] [Transfer-Encoding=chunked] {0123456789x}\nGET / 1.1 keep [Host=a]\n"},
+        Example{"SeveralChunkExtensions",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "1;a\r\nv\r\n1;a=b;c=d\r\nw\r\n1;a;b=c;d\r\nx\r\n1;a=\"b; \t\\\" =c\";d;e=f\r\ny\r\n"
+                "1;a=\"\"\r\nz\r\n0;a=b;c\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "POST / 1.1 keep [Host=a] [Transfer-Encoding=chunked] {vwxyz}\nGET / 1.1 keep [Host=a]\n"},
+        Example{"TabBehindTheLength", "POST /d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\t\r\n\r\nhello",
+                "POST /d 1.1 keep [Host=a] [Content-Length=5] {hello}\n"},
+        Example{"BlanksAroundTheLength", "POST /d HTTP/1.1\r\nHost: a\r\nContent-Length:\t 5 \t \r\n\r\nhello",
+                "POST /d 1.1 keep [Host=a] [Content-Length=5] {hello}\n"},
+        Example{"TabBehindTheCoding",
+                "POST /d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\t\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+                "POST /d 1.1 keep [Host=a] [Transfer-Encoding=chunked] {x}\n"},
+        Example{"LaterMinorVersionsAre11",
+                "GET /a HTTP/1.2\r\nHost: a\r\n\r\nPOST /b HTTP/1.9\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "1\r\nx\r\n0\r\n\r\n",
+                "GET /a 1.1 keep [Host=a]\nPOST /b 1.1 keep [Host=a] [Transfer-Encoding=chunked] {x}\n"},
+        Example{"UnknownMethods",
+                "QUERY /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nxget /b HTTP/1.1\r\nHost: a\r\n\r\n"
+                "GETX /c HTTP/1.1\r\nHost: a\r\n\r\n!#$%&'*+-.^_`|~09 /d HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OTHER unknown /a 1.1 keep [Host=a] [Content-Length=1] {x}\nOTHER unknown /b 1.1 keep [Host=a]\n"
+                "OTHER unknown /c 1.1 keep [Host=a]\nOTHER unknown /d 1.1 keep [Host=a]\n"},
+        Example{"EmptyExpectation", "POST / HTTP/1.1\r\nHost: a\r\nExpect:\r\nContent-Length: 1\r\n\r\nx",
+                "POST / 1.1 keep [Host=a] [Expect=] [Content-Length=1] {x}\n"},
+        Example{"ExpectationInAListWithEmptyElements",
+                "POST / HTTP/1.1\r\nHost: a\r\nExpect: ,100-continue , ,\r\nContent-Length: 1\r\n\r\nx",
+                "POST / 1.1 keep expect [Host=a] [Expect=,100-continue , ,] [Content-Length=1] {x}\n"},
+        Example{"ExpectationInSeveralFields",
+                "POST / HTTP/1.1\r\nHost: a\r\nExpect: \r\nExpect: 100-continue\r\nExpect: "
+                "100-CONTINUE\r\nContent-Length: 1\r\n\r\nx",
+                "POST / 1.1 keep expect [Host=a] [Expect=] [Expect=100-continue] +2 {x}\n"},
+        Example{"Hosts",
+                "GET /a HTTP/1.1\r\nHost: a-b.example:65535\r\n\r\nGET /b HTTP/1.1\r\nHost: 127.0.0.1:\r\n\r\n"
+                "GET /c HTTP/1.1\r\nHost: [2001:db8::7.8.9.10]\r\n\r\nGET /d HTTP/1.1\r\nHost: a_b%C3%A9\r\n\r\n",
+                "GET /a 1.1 keep [Host=a-b.example:65535]\nGET /b 1.1 keep [Host=127.0.0.1:]\n"
+                "GET /c 1.1 keep [Host=[2001:db8::7.8.9.10]]\nGET /d 1.1 keep [Host=a_b%C3%A9]\n"},
         Example{"ChunkedEmpty", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "POST / 1.1 keep [Host=a] [Transfer-Encoding=chunked]\n"},
         Example{"TrailersAreDiscarded",
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nDigest: abc\r\nX: "
-                "\r\nContent-Length: 5\r\n\r\n"
+                "\r\nContent-Lengthy: 5\r\n\r\n"
                 "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
                 "POST / 1.1 keep [Host=a] [Transfer-Encoding=chunked] {x}\nGET / 1.1 keep [Host=a]\n"},
         Example{"BodyLooksLikeARequest",
@@ -365,12 +401,17 @@ INSTANTIATE_TEST_SUITE_P(
     RequestLine, Invalid,
     testing::Values(
         Refused{"NotHttp", "hello\r\n\r\n", 400}, Refused{"TlsHello", std::string("\x16\x03\x01\x02\x00\x01", 6), 400},
-        Refused{"UnknownMethod", with_line("BREW / HTTP/1.1"), 400},
-        Refused{"LowerCaseMethod", with_line("get / HTTP/1.1"), 400},
-        Refused{"MethodPrefix", with_line("GETX / HTTP/1.1"), 400},
+        Refused{"MethodWithParenthesis", with_line("G(T / HTTP/1.1"), 400},
+        Refused{"MethodHighByte", with_line("G\xc3T / HTTP/1.1"), 400},
         Refused{"LeadingSpace", with_line(" GET / HTTP/1.1"), 400},
         Refused{"TabSeparators", with_line("GET\t/\tHTTP/1.1"), 400},
-        Refused{"TwoSpacesBeforeVersion", with_line("GET / x HTTP/1.1"), 400},
+        Refused{"WordBeforeVersion", with_line("GET / x HTTP/1.1"), 400},
+        Refused{"TwoSpacesBeforeVersion", with_line("GET /  HTTP/1.1"), 400},
+        Refused{"ManySpacesBeforeVersion", with_line("POST /api/v1/deposits       HTTP/1.1"), 400},
+        Refused{"TabBeforeVersion", with_line("GET / \tHTTP/1.1"), 400},
+        Refused{"TwoSpacesBehindAsterisk", with_line("OPTIONS *  HTTP/1.1"), 400},
+        Refused{"TwoSpacesBehindAuthority", with_line("CONNECT a:443  HTTP/1.1"), 400},
+        Refused{"TwoSpacesBehindUnknownMethod", with_line("FOO  / HTTP/1.1"), 400},
         Refused{"SpaceInTarget", with_line("GET /a b HTTP/1.1"), 400},
         Refused{"TabInTarget", with_line("GET /a\tb HTTP/1.1"), 400},
         Refused{"NulInTarget", with_nul("GET /a", "b HTTP/1.1\r\nHost: a\r\n\r\n"), 400},
@@ -387,8 +428,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"Userinfo", with_line("GET http://u@a/b HTTP/1.1"), 400},
         Refused{"ConnectToPath", with_line("CONNECT /a HTTP/1.1"), 400}, Refused{"Http09", "GET /\r\n\r\n", 400},
         Refused{"Http09OneLine", "GET /\r\n", 400}, Refused{"Http09BareLf", "GET /\n", 400},
-        Refused{"Version09", with_line("GET / HTTP/0.9"), 505}, Refused{"Version12", with_line("GET / HTTP/1.2"), 505},
-        Refused{"Version20", with_line("GET / HTTP/2.0"), 505}, Refused{"Version30", with_line("GET / HTTP/3.0"), 505},
+        Refused{"ConnectWithoutPort", with_line("CONNECT a HTTP/1.1"), 400},
+        Refused{"ConnectToPort0Digits", with_line("CONNECT a: HTTP/1.1"), 400},
+        Refused{"TargetPortTooLarge", with_line("GET http://a:65536/b HTTP/1.1"), 400},
+        Refused{"TargetBracketOpen", with_line("GET http://[::1/b HTTP/1.1"), 400},
+        Refused{"Version09", with_line("GET / HTTP/0.9"), 505}, Refused{"Version20", with_line("GET / HTTP/2.0"), 505},
+        Refused{"Version30", with_line("GET / HTTP/3.0"), 505},
         Refused{"VersionTwoDigits", with_line("GET / HTTP/1.10"), 400},
         Refused{"VersionNoDot", with_line("GET / HTTP/11"), 400},
         Refused{"VersionNoMinor", with_line("GET / HTTP/1."), 400},
@@ -410,13 +455,26 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"HostWithPath", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
                     Refused{"HostWithUser", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
                     Refused{"HostWithSpace", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+                    Refused{"HostBracketOpen", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
+                    Refused{"HostBracketInside", "GET / HTTP/1.1\r\nHost: a[::1]\r\n\r\n", 400},
+                    Refused{"HostBracketClosed", "GET / HTTP/1.1\r\nHost: a]\r\n\r\n", 400},
+                    Refused{"HostBracketTail", "GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n", 400},
+                    Refused{"HostNoAddress", "GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n", 400},
+                    Refused{"HostTwoColons", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", 400},
+                    Refused{"HostBareIpv6", "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", 400},
+                    Refused{"HostPortLetters", "GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", 400},
+                    Refused{"HostPortTooLarge", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400},
+                    Refused{"HostPortMuchTooLarge", "GET / HTTP/1.1\r\nHost: a:4294967376\r\n\r\n", 400},
+                    Refused{"HostPortSigned", "GET / HTTP/1.1\r\nHost: a:+80\r\n\r\n", 400},
+                    Refused{"HostPortOnly", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400},
+                    Refused{"HostBadEscape", "GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", 400},
                     Refused{"HostHighByte", "GET / HTTP/1.1\r\nHost: \xff\r\n\r\n", 400},
                     Refused{"TwoAuthorizations", with("Authorization: Bearer a\r\nAuthorization: Bearer b"), 400},
                     Refused{"TwoContentTypes", with("Content-Type: a/b\r\nContent-Type: a/b"), 400},
                     Refused{"TwoIdempotencyKeys", with("Idempotency-Key: a\r\nidempotency-key: b"), 400},
-                    Refused{"TwoExpects", with("Expect: 100-continue\r\nExpect: 100-continue"), 400},
                     Refused{"Expectation", with("Expect: 200-ok"), 417},
-                    Refused{"EmptyExpectation", with("Expect:"), 417},
+                    Refused{"ExpectationInSecondField", with("Expect: 100-continue\r\nExpect: 200-ok"), 417},
+                    Refused{"ExpectationWithParameter", with("Expect: 100-continue;a=b"), 417},
                     Refused{"ExpectationList", with("Expect: 100-continue, x"), 417}),
     refused_name);
 
@@ -441,6 +499,33 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"ExtensionQuotedBareLf", chunked("5;a=\"b\nc\"\r\nhello\r\n0\r\n\r\n"), 400},
                     Refused{"ExtensionBareCr", chunked("5;a=b\rc\r\nhello\r\n0\r\n\r\n"), 400},
                     Refused{"ExtensionNul", chunked(with_nul("5;a", "\r\nhello\r\n0\r\n\r\n")), 400},
+                    Refused{"ExtensionWithoutSemicolon", chunked("5 a\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankAtTheEnd", chunked("5;a=b \r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBehindName", chunked("5;a \r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBeforeSemicolon", chunked("5 ;a\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionTabBeforeSemicolon", chunked("5\t;a\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBeforeName", chunked("5; a\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBeforeEquals", chunked("5;a =b\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBeforeValue", chunked("5;a= b\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBetween", chunked("5;a=b ;c\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionBlankBehindQuotes", chunked("5;a=\"b\" ;c\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionWithoutName", chunked("5;\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionValueOnly", chunked("5;=b\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionWithoutValue", chunked("5;a=\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionTwoValues", chunked("5;a=b=c\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionComma", chunked("5;a,b\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionQuoteOpen", chunked("5;a=\"b\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionQuoteTail", chunked("5;a=\"b\"c\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionQuoteInTheMiddle", chunked("5;a=b\"c\"\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionEscapedCr", chunked("5;a=\"\\\r\n\"\r\nhello\r\n0\r\n\r\n"), 400},
+                    Refused{"ExtensionInAnotherSize", chunked("5;a\r\nhello\r\n0 x\r\n\r\n"), 400},
+                    Refused{"TrailerLength", chunked("0\r\nContent-Length: 5\r\n\r\n"), 400},
+                    Refused{"TrailerCoding", chunked("0\r\nA: b\r\ntransfer-ENCODING: chunked\r\n\r\n"), 400},
+                    Refused{"TrailerHost", chunked("0\r\nHost: b\r\n\r\n"), 400},
+                    Refused{"TrailerTe", chunked("0\r\nTE: trailers\r\n\r\n"), 400},
+                    Refused{"TrailerAuthorization", chunked("0\r\nAuthorization: Bearer x\r\n\r\n"), 400},
+                    Refused{"TrailerKey", chunked("0\r\nIdempotency-Key: x\r\n\r\n"), 400},
+                    Refused{"TrailerLongest", chunked("0\r\nAccess-Control-Request-Headers: x\r\n\r\n"), 400},
                     Refused{"LastBareLf", chunked("0\n\r\n"), 400}, Refused{"EndBareLf", chunked("0\r\n\n"), 400},
                     Refused{"EndBareCr", chunked("0\r\n\rX"), 400},
                     Refused{"TrailerBareLf", chunked("0\r\nA: b\n\r\n"), 400},
@@ -468,19 +553,22 @@ TEST(HttpParserBounds, HeadOfExactlyTheBound) {
 }
 
 TEST(HttpParserBounds, HeadOneByteOver) {
-  expect_transcript(get_with_head_of(kMaxHeadBytes + 1), "error 431: head too large\n");
+  expect_transcript(get_with_head_of(kMaxHeadBytes + 1),
+                    "error 431: The request line and the headers exceed 16384 bytes\n");
 }
 
 TEST(HttpParserBounds, HeadThatNeverEnds) {
-  expect_transcript("GET /" + std::string(3 * kMaxHeadBytes, 'x'), "error 431: head too large\n");
-  expect_transcript("GET / HTTP/1.1\r\n" + std::string(3 * kMaxHeadBytes, 'x'), "error 431: head too large\n");
+  expect_transcript("GET /" + std::string(3 * kMaxHeadBytes, 'x'),
+                    "error 431: The request line and the headers exceed 16384 bytes\n");
+  expect_transcript("GET / HTTP/1.1\r\n" + std::string(3 * kMaxHeadBytes, 'x'),
+                    "error 431: The request line and the headers exceed 16384 bytes\n");
 }
 
 // The bound comes first, whatever stands behind it.
 TEST(HttpParserBounds, ErrorBehindTheBoundIsNotLookedAt) {
   std::string bytes = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
   bytes.append(kMaxHeadBytes - bytes.size(), 'x');
-  expect_transcript(bytes + "\n", "error 431: head too large\n");
+  expect_transcript(bytes + "\n", "error 431: The request line and the headers exceed 16384 bytes\n");
   bytes.pop_back();
   expect_error(bytes + "\n", 400);
 }
@@ -498,7 +586,7 @@ TEST(HttpParserBounds, FieldsOfExactlyTheBound) {
 }
 
 TEST(HttpParserBounds, OneFieldOver) {
-  expect_transcript(get_with_fields(kMaxHeaderFields + 1), "error 431: too many header fields\n");
+  expect_transcript(get_with_fields(kMaxHeaderFields + 1), "error 431: More than 100 header fields\n");
 }
 
 // A bad name in the field that is one too many comes first in the bytes, so it is the error however they are cut.
@@ -531,8 +619,8 @@ TEST(HttpParserBounds, BodyOfExactlyTheBound) {
 // Refused at the head: not a byte of the body needs to come.
 TEST(HttpParserBounds, BodyOneByteOver) {
   const std::string bytes = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n";
-  expect_transcript(bytes,
-                    "error 413: Content-Length too large after POST / 1.1 keep [Host=a] [Content-Length=65537]\n");
+  expect_transcript(
+      bytes, "error 413: The request body exceeds 65536 bytes after POST / 1.1 keep [Host=a] [Content-Length=65537]\n");
 }
 
 std::string in_chunks_of(std::string_view body, size_t chunk_size) {
@@ -769,10 +857,53 @@ TEST(HttpParser, HeaderLookup) {
 
 TEST(HttpParser, AnErrorBehindTheHeadLeavesTheHeadReadable) {
   expect_transcript("POST /d HTTP/1.1\r\nHost: a\r\nX-Request-ID: r-1\r\nExpect: x\r\n\r\n",
-                    "error 417: unknown expectation after POST /d 1.1 keep [Host=a] [X-Request-ID=r-1] [Expect=x]\n");
+                    "error 417: The only expectation supported is 100-continue after POST /d 1.1 keep [Host=a] "
+                    "[X-Request-ID=r-1] [Expect=x]\n");
   expect_transcript(chunked("zz"),
-                    "error 400: Invalid character in chunk size after POST / 1.1 keep [Host=a] "
+                    "error 400: A chunk size that is no hexadecimal number after POST / 1.1 keep [Host=a] "
                     "[Transfer-Encoding=chunked]\n");
+}
+
+// What a client and the log are told: each reason for itself, in words of ours.
+TEST(HttpParser, ReasonsSayWhatIsWrong) {
+  const std::pair<std::string, std::string_view> kReasons[] = {
+      {with_line("GET /  HTTP/1.1"), "More than one space before the version"},
+      {with_line("GET  / HTTP/1.1"), "More than one space before the request target"},
+      {with_line("GET / HTTP/1.1 "), "Something behind the version in the request line"},
+      {with_line("GET / FTP/1.1"), "The request line does not end with a version of HTTP"},
+      {with_line("GET /a\x80"), "A character in the request target that has to be percent-encoded"},
+      {with_line("GET /a#b HTTP/1.1"), "A fragment in the request target"},
+      {with_line("GET a HTTP/1.1"), "The request target is neither a path nor an http URI"},
+      {with_line("GET / HTTP/2.0"), "Only HTTP/1.0 and HTTP/1.1 are supported"},
+      {"GET /\r\n", "The request line has no version"},
+      {"hello\r\n", "The request does not begin with a method and a space"},
+      {std::string("\x16\x03\x01\x02\x00\x01", 6), "A TLS handshake, and this port speaks plain HTTP"},
+      {"GET / HTTP/1.1\r\n\r\n", "A request of HTTP/1.1 without Host"},
+      {"GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", "Host is neither a name nor an address, or its port is none"},
+      {with("Host: b"), "A header field twice that may be there once"},
+      {with("Content-Length: 5\r\nTransfer-Encoding: chunked"), "Content-Length and Transfer-Encoding together"},
+      {with("Content-Length: 5,5"), "Content-Length is no decimal number"},
+      {with("Content-Length: 65537"), "The request body exceeds 65536 bytes"},
+      {with("Transfer-Encoding: gzip"), "Transfer-Encoding does not end with one chunked"},
+      {with("Transfer-Encoding: gzip, chunked"), "The only transfer coding supported is chunked"},
+      {with("X : y"), "A character in a header field's name that is not allowed"},
+      {with("X: y\r\n z"), "A header line begins with a blank"},
+      {with("X: \x01"), "A control character in a header field, or a line that does not end with CR LF"},
+      {with("X: a\nb"), "A control character in a header field, or a line that does not end with CR LF"},
+      {with("X:\nb"), "A LF without CR"},
+      {with("X: a\rb"), "A CR without LF"},
+      {with(": y"), "A header field has no name"},
+      {chunked("g"), "A chunk size that is no hexadecimal number"},
+      {chunked("10000000000000005"), "A chunk size of more than 64 bits"},
+      {chunked("5;=\r\n"), "A chunk extension that is not well-formed"},
+      {chunked("1\r\nxy"), "A chunk's data does not end where its size says"},
+      {chunked("0\r\nHost: b\r\n\r\n"), "A field in the trailer section that belongs into the head"},
+  };
+  for (const auto& [bytes, reason] : kReasons) {
+    HttpParser parser;
+    EXPECT_EQ(parser.feed(bytes), Status::kError) << bytes;
+    EXPECT_EQ(parser.error_reason(), reason) << bytes;
+  }
 }
 
 // --- noise ---
@@ -809,6 +940,11 @@ TEST(HttpParserNoise, RandomTokens) {
                                            "/a?b",
                                            " HTTP/1.1",
                                            " HTTP/1.0",
+                                           " HTTP/1.2",
+                                           "QUERY ",
+                                           "[::1]:80",
+                                           ";a=\"b\"",
+                                           "1;c;d=e\r\nx\r\n",
                                            "\r\n",
                                            "\r\n",
                                            "\r\n",
@@ -849,7 +985,7 @@ TEST(HttpParserNoise, MutatedRequests) {
   const std::string seeds[] = {
       "POST /api/v1/deposits HTTP/1.1\r\nHost: a:8002\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n"
       "{\"a\": 1234}GET /health?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-      chunked("5;x=\"y\"\r\nhello\r\n3\r\nabc\r\n0\r\nT: v\r\n\r\n") + "GET http://a/ HTTP/1.0\r\n\r\n",
+      chunked("5;x=\"y\";z=1;w\r\nhello\r\n3\r\nabc\r\n0\r\nT: v\r\n\r\n") + "GET http://a/ HTTP/1.0\r\n\r\n",
       "\r\nPUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
       "Content-Length: 3\r\n\r\nabcOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
   };

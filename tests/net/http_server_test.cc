@@ -408,6 +408,39 @@ TEST(HttpServer, AClientThatReadsTooSlowlyIsDropped) {
   close(client);
 }
 
+// No "100 Continue" for a body that nobody would look at. Whether it comes all the same is not known, so it is never
+// taken for a request.
+TEST(HttpServer, ASettledRequestIsAnsweredWithoutItsBody) {
+  ServerThread server;
+  const test::Headers expecting = {{"Expect", "100-continue"}, {"Content-Length", "5"}};
+  const std::string inner = format_request("POST", "/now", {}, "x");
+  for (const std::string& then : {std::string(), std::string("hello"), inner + inner}) {
+    RawClient client(server.port());
+    const HttpResponse response = client.exchange(format_request("POST", "/settled", expecting));
+    EXPECT_EQ(response.status, 200) << response;
+    EXPECT_EQ(response.body, "/settled ");
+    EXPECT_EQ(response.header("Connection"), "close");
+    if (!then.empty()) client.send(then);
+    EXPECT_EQ(client.wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  }
+  EXPECT_EQ(server.service().requests, 3);
+  // A client that does not wait has its body read.
+  RawClient client(server.port());
+  EXPECT_EQ(client.exchange(format_request("POST", "/settled", {{"Expect", "100-continue"}}, "hello")).body,
+            "/settled hello");
+}
+
+// An interim answer belongs to the oldest request that has none yet (RFC 9110 section 15.2), so it waits.
+TEST(HttpServer, ContinueComesBehindTheAnswersBeforeIt) {
+  ServerThread server;
+  RawClient client(server.port());
+  client.send(format_request("GET", "/later/200") +
+              format_request("POST", "/now", {{"Expect", "100-continue"}, {"Content-Length", "5"}}));
+  EXPECT_EQ(client.read_response().body, "/later/200");
+  EXPECT_EQ(client.read_response().status, 100);
+  EXPECT_EQ(client.exchange("hello").body, "/now hello");
+}
+
 TEST(HttpServer, ADrainDoesNotWaitForIdleClientsToClose) {
   std::vector<RawClient> idle;  // they outlive the server, open
   ServerThread server({.linger_timeout_ns = 600 * kNanosPerSecond});

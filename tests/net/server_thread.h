@@ -20,8 +20,8 @@
 namespace txn::test {
 
 // Paths say what to do: /now answers at once, /later/N after N milliseconds, /big/N with N bytes, /hold when released,
-// /bulky as well, and says that its answer may be big; what is below /keep/ holds its request, and answers with all of
-// it when released.
+// /bulky as well, and says that its answer may be big; /settled needs no body to be answered; what is below /keep/
+// holds its request, and answers with all of it when released.
 class TestService final : public HttpService {
  public:
   explicit TestService(Loop& loop) : loop_(loop) {}
@@ -44,6 +44,7 @@ class TestService final : public HttpService {
       answer(exchange, path + " " + std::string(exchange.request().body));
     }
   }
+  bool is_settled(const HttpRequest& head) override { return head.path == "/settled"; }
   void on_bad_request(Exchange& exchange, int status, std::string_view detail) override {
     exchange.respond({.status = status, .content_type = "text/plain", .body = detail});
   }

@@ -124,6 +124,22 @@ TEST(Tracestate, WhatIsNoListOfMembersIsDropped) {
   EXPECT_EQ(RequestWith("tracestate: " + members + ",one=more\r\n").tracestate(), "");
 }
 
+// One bad key and nothing of it is passed on.
+TEST(Tracestate, KeysAreLettersFirstOrATenantsOfASystem) {
+  const auto state = [](const std::string& value) { return RequestWith("tracestate: " + value + "\r\n").tracestate(); };
+  for (const std::string& good :
+       {std::string("a=1"), std::string("a0_-*/=1"), std::string("0tenant@system=1"), std::string("a@b-_*/0=1"),
+        std::string(256, 'k') + "=1", std::string(241, 't') + "@" + std::string(14, 's') + "=1"})
+    EXPECT_EQ(state(good), good);
+  for (const std::string& bad :
+       {std::string("0a=1"), std::string("_a=1"), std::string("*=1"), std::string("@a=1"), std::string("a@=1"),
+        std::string("a@0b=1"), std::string("a@b@c=1"), std::string("_a@b=1"), std::string(257, 'k') + "=1",
+        std::string(242, 't') + "@s=1", "t@" + std::string(15, 's') + "=1"}) {
+    EXPECT_EQ(state(bad), "") << bad;
+    EXPECT_EQ(state("good=1," + bad), "") << bad;
+  }
+}
+
 TEST(Tracestate, IsBounded) {
   const std::string half = "a=" + std::string(250, 'x');
   EXPECT_EQ(RequestWith("tracestate: " + half + "," + half + "\r\n").tracestate().size(), 2 * half.size() + 1);
