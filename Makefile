@@ -15,67 +15,71 @@ run: build  ## Starts the service on port 8002 with a database of its own, in th
 	@deploy/dev/run.sh
 
 certificate:  ## Makes a certificate for https://localhost under build/tls
-	@$(DEPENDENCIES) --run
+	@$(DEPENDENCIES) build
 	@deploy/dev/certificate.sh
 
 monitor:  ## Prometheus with alerts and a dashboard on the running service, until Ctrl-C: TARGET=localhost:8002 PORT=9090
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) monitor
 	@PORT=$(or $(PORT),9090) deploy/monitoring/up.sh $(TARGET)
 
 build:  ## Builds build/release/transactions-service
-	@$(DEPENDENCIES) --run
+	@$(DEPENDENCIES) build
+	@[ -x build/release/transactions-service ] || echo "The first build takes about three minutes on two cores, BoringSSL's share included"
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target transactions-service
 
 test:  ## Builds everything and runs all tests
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build test
+	@cmake/fetch-proxies.sh
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release
 	@cmake/run-tests.sh build/release
 
 postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of PostgreSQL, one line each; SHORT=1: the essential of it
-	@$(DEPENDENCIES)
-	@command -v npm >/dev/null || $(DEPENDENCIES) --npm
+	@$(DEPENDENCIES) build test
+	@command -v npm >/dev/null || $(DEPENDENCIES) npm
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release
 	@SHORT=$(SHORT) cmake/test-postgres-versions.sh build/release $(or $(VERSIONS),15 16 17 18)
 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build test clang
+	@cmake/fetch-proxies.sh
 	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address
 	@cmake --build build/asan
 	@cmake/run-tests.sh build/asan $(if $(SHORT),-LE long)
 
 tsan:  ## The tests of what threads share under ThreadSanitizer, in build/tsan; SHORT=1: without the longest
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build test clang
+	@cmake/fetch-proxies.sh
 	@$(CONFIGURE_SANITIZED) -B build/tsan -DTXN_SANITIZE=thread
 	@cmake --build build/tsan
 	@cmake/run-tests.sh build/tsan $(if $(SHORT),-LE long)
 
 fuzz:  ## Every fuzz target for SECONDS=60 from its corpus, or those in TARGETS, by SEED (random); crashes go to build/fuzz/crashes
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build clang
 	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address
 	@cmake --build build/asan --target fuzz_targets
 	@tests/fuzz/run.py build/asan build/fuzz $(or $(SECONDS),60) $(or $(SEED),0) $(TARGETS)
 
 chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it; the table goes to build/chaos as well
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build test
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target chaos
 	@build/release/tests/chaos/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --report build/chaos
 
 simulate:  ## Millions of schedules of the lanes against a simulated database: SEED=1 SCHEDULES=5000000
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target simulate
 	@build/release/simulate --seed=$(or $(SEED),1) --schedules=$(or $(SCHEDULES),5000000)
 
 bench: build  ## Deposits over HTTP against the same deposit by pgbench, in alternating rounds
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build bench
 	@bench/compare/compare.py
 
 lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: all of its paths and checks, an hour
-	@$(DEPENDENCIES)
+	@$(DEPENDENCIES) build clang
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake/lint.py build/release $(if $(DEEP),--deep)
 

@@ -64,7 +64,7 @@ CLI::App* add_command(CLI::App& parent, CommandLine& line, const char* name, con
 void add_account_commands(CLI::App& app, CommandLine& line) {
   constexpr const char* kPinHelp = "4 to 6 digits; - reads a line from standard input, out of sight of ps";
   constexpr const char* kPrivilegeHelp = "PREMIUM, GOLD, SILVER or BASIC";
-  CLI::App* account = app.add_subcommand("account", "creates, shows, changes and imports accounts");
+  CLI::App* account = app.add_subcommand("account", "creates, shows, lists, changes and imports accounts");
   account->fallthrough();
   account->require_subcommand(1);
 
@@ -80,6 +80,14 @@ void add_account_commands(CLI::App& app, CommandLine& line) {
   CLI::App* show_command = add_command(*account, line, "show", "shows an account", Command::kAccountShow);
   add_integer(*show_command, "ACCOUNT_NUMBER", line.account_show.account_number, "the account")->required();
   show_command->add_flag("--json", line.account_show.as_json, "as one JSON object");
+
+  AccountListOptions& list = line.account_list;
+  CLI::App* list_command =
+      add_command(*account, line, "list", "lists accounts by number, a line each", Command::kAccountList);
+  add_integer(*list_command, "--owner-id", list.owner_id, "only those of this owner");
+  add_integer(*list_command, "--after", list.after, "only accounts with larger numbers");
+  add_integer(*list_command, "--limit", list.limit, "at most so many (100); 1 to 10000");
+  list_command->add_flag("--json", list.as_json, "as JSON objects, one a line");
 
   AccountSetOptions& set = line.account_set;
   CLI::App* set_command = add_command(*account, line, "set", "changes an account; balances move through the log only",
@@ -180,6 +188,8 @@ int run(const CommandLine& line, const SettingValues& environment, const Setting
       return cmd_account_create(settings, line.account_create);
     case Command::kAccountShow:
       return cmd_account_show(settings, line.account_show);
+    case Command::kAccountList:
+      return cmd_account_list(settings, line.account_list);
     case Command::kAccountSet:
       return cmd_account_set(settings, line.account_set);
     case Command::kAccountImport:

@@ -16,6 +16,7 @@ enum class Command {
   kSeedDemo,
   kAccountCreate,
   kAccountShow,
+  kAccountList,
   kAccountSet,
   kAccountImport,
   kToken,
@@ -29,6 +30,7 @@ struct CommandLine {
   MigrateOptions migrate;
   AccountCreateOptions account_create;
   AccountShowOptions account_show;
+  AccountListOptions account_list;
   AccountSetOptions account_set;
   std::string import_path;
   TokenOptions token;

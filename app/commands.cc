@@ -301,6 +301,37 @@ int cmd_account_show(const Settings& settings, const AccountShowOptions& options
   return 0;
 }
 
+int cmd_account_list(const Settings& settings, const AccountListOptions& options) {
+  if (options.limit < 1 || options.limit > kAccountListMax) {
+    print_error(concat("--limit is 1 to ", kAccountListMax));
+    return kExitUsage;
+  }
+  auto session = open_ledger(settings);
+  if (!session) return fail_command(session.error());
+  const auto accounts =
+      list_accounts(*session, {.owner_id = options.owner_id, .after = options.after, .limit = options.limit + 1});
+  if (!accounts) return fail_command(accounts.error());
+  if (!options.as_json && !accounts->empty())
+    print("     account_number             owner_id  privilege  is_active              balance");
+  const size_t count = std::min(accounts->size(), static_cast<size_t>(options.limit));
+  for (const AccountSummary& account : std::span(*accounts).first(count)) {
+    if (options.as_json) {
+      print(concat(R"({"account_number":)", account.account_number, R"(,"owner_id":)", account.owner_id,
+                   R"(,"privilege":")", to_string(account.privilege), R"(","is_active":)",
+                   account.is_active ? "true" : "false", R"(,"balance":)", to_string(account.balance), "}"));
+    } else {
+      std::printf("%19lld  %19lld  %-9s  %-9s  %19s\n", static_cast<long long>(account.account_number),
+                  static_cast<long long>(account.owner_id), std::string(to_string(account.privilege)).c_str(),
+                  account.is_active ? "true" : "false", std::string(to_string(account.balance)).c_str());
+    }
+  }
+  if (accounts->size() > count) {
+    std::fflush(stdout);
+    print_error(concat("there are more: --after ", (*accounts)[count - 1].account_number));
+  }
+  return 0;
+}
+
 int cmd_account_set(const Settings& settings, const AccountSetOptions& options) {
   AccountChanges changes;
   changes.is_active = options.is_active;

@@ -48,6 +48,15 @@ struct AccountShowOptions {
   bool as_json = false;
 };
 
+inline constexpr int64_t kAccountListMax = 10'000;
+
+struct AccountListOptions {
+  std::optional<int64_t> owner_id;  // of anybody, unless given
+  int64_t after = 0;
+  int64_t limit = 100;
+  bool as_json = false;
+};
+
 struct TokenOptions {
   int64_t subject = 1;
   std::string role = "CUSTOMER";
@@ -65,6 +74,7 @@ int cmd_migrate(const Settings& settings, const MigrateOptions& options);
 int cmd_seed_demo(const Settings& settings);
 int cmd_account_create(const Settings& settings, const AccountCreateOptions& options);
 int cmd_account_show(const Settings& settings, const AccountShowOptions& options);
+int cmd_account_list(const Settings& settings, const AccountListOptions& options);
 int cmd_account_set(const Settings& settings, const AccountSetOptions& options);
 // `path` "-": standard input.
 int cmd_account_import(const Settings& settings, const std::string& path);

@@ -19,6 +19,7 @@
 #include "app/tls_reload.h"
 #include "app/token_key_source.h"
 #include "app/worker.h"
+#include "core/concat.h"
 #include "core/log.h"
 #include "core/version.h"
 #include "db/connector.h"
@@ -71,6 +72,12 @@ ClientDescriptors share_descriptors(const Settings& settings) {
 
 LogLevel level_of(LogThreshold threshold) { return static_cast<LogLevel>(threshold); }
 
+// Why there is no start: in `message`, which is all that some show of a line, and in `exception` as everywhere.
+int refuse_start(std::string_view what, const Error& error) {
+  LOG(kError, "app.serve", concat(what, ": ", error.message)).field("exception", error.message);
+  return kExitFailure;
+}
+
 // How long the questions at the start may take. Who has tables locked must not keep the service from answering at all.
 constexpr const char* kLimitQuestions = "SET statement_timeout = '5s'";
 
@@ -89,8 +96,7 @@ bool database_fits(const Settings& settings) {
   const auto checked = check_database(settings);
   if (checked) return true;
   if (checked.error().kind == ErrorKind::kInvalidArgument) {
-    LOG(kError, "app.serve", "The database is not one that this version can work with")
-        .field("exception", checked.error().message);
+    refuse_start("The database is not one that this version can work with", checked.error());
     return false;
   }
   LOG(kWarning, "app.serve", "The database is away; serving 503 until it is there")
@@ -165,35 +171,22 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   });
 
   warn_of_settings(settings);
-  if (const auto confined = confine_process(settings.core_dumps); !confined) {
-    LOG(kError, "app.serve", "The process cannot be confined").field("exception", confined.error().message);
-    return kExitFailure;
-  }
+  if (const auto confined = confine_process(settings.core_dumps); !confined)
+    return refuse_start("The process cannot be confined", confined.error());
   const ClientDescriptors descriptors = share_descriptors(settings);
   TokenKeySource key_source(settings);
-  if (auto loaded = key_source.load(); !loaded) {
-    LOG(kError, "app.serve", "The keys of tokens cannot be used").field("exception", loaded.error().message);
-    return kExitFailure;
-  }
+  if (auto loaded = key_source.load(); !loaded)
+    return refuse_start("The keys of tokens cannot be used", loaded.error());
   TlsReload tls;
   const auto tls_context = tls.load(settings);
-  if (!tls_context) {
-    LOG(kError, "app.serve", "Cannot serve TLS").field("exception", tls_context.error().message);
-    return kExitFailure;
-  }
+  if (!tls_context) return refuse_start("Cannot serve TLS", tls_context.error());
   if (!database_fits(settings)) return kExitFailure;
   auto listeners = open_listeners(settings.service_host, settings.service_port, settings.workers);
-  if (!listeners) {
-    LOG(kError, "app.serve", "Cannot listen").field("exception", listeners.error().message);
-    return kExitFailure;
-  }
+  if (!listeners) return refuse_start("Cannot listen", listeners.error());
   std::optional<Listeners> operations;
   if (settings.operations_port) {
     auto opened = open_listeners(settings.service_host, *settings.operations_port, 1);
-    if (!opened) {
-      LOG(kError, "app.serve", "Cannot listen on OPERATIONS_PORT").field("exception", opened.error().message);
-      return kExitFailure;
-    }
+    if (!opened) return refuse_start("Cannot listen on OPERATIONS_PORT", opened.error());
     operations = std::move(*opened);
   }
   key_source.log_keys();

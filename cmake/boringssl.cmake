@@ -24,9 +24,9 @@ function(txn_build_boringssl)
   if(EXISTS ${boringssl_stamp})
     return()
   endif()
-  message(STATUS "Fetching BoringSSL's source package")
+  message(NOTICE "Fetching BoringSSL's source package")
   execute_process(COMMAND ${boringssl_fetch} ${boringssl_dir} COMMAND_ERROR_IS_FATAL ANY)
-  message(STATUS "Building BoringSSL (once)")
+  message(NOTICE "Building BoringSSL, once: a minute or two")
   execute_process(
     COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR}/cmake/boringssl -B ${boringssl_dir}/build -G Ninja
             -DCMAKE_BUILD_TYPE=Release -DBORINGSSL_SOURCE=${boringssl_dir}/source

@@ -19,7 +19,11 @@ pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET GLOBAL hiredis>=0.14)
 add_library(hiredis ALIAS PkgConfig::hiredis)
 
 # simdjson::simdjson: libsimdjson-dev, from 3.0 on (on-demand parsing). Reads request bodies.
-find_package(simdjson 3.0 REQUIRED)
+# Its version file takes no newer minor version for the one asked for, so the comparison is ours.
+find_package(simdjson REQUIRED)
+if(simdjson_VERSION VERSION_LESS 3.0)
+  message(FATAL_ERROR "simdjson ${simdjson_VERSION} is too old: 3.0 or newer is needed")
+endif()
 
 # CLI11::CLI11: libcli11-dev, from 2.1 on, headers only. Flags, environment and the settings file in one declaration.
 find_package(CLI11 2.1 REQUIRED)

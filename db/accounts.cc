@@ -253,6 +253,30 @@ Result<void> create_account(Session& session, const NewAccount& account) {
   return {};
 }
 
+Result<std::vector<AccountSummary>> list_accounts(Session& session, const AccountFilter& filter) {
+  const auto rows = session.exec(
+      "SELECT account_number, owner_id, privilege, is_active, balance FROM accounts "
+      "WHERE account_number > $1 AND ($2::bigint IS NULL OR owner_id = $2) ORDER BY account_number LIMIT $3",
+      {std::to_string(filter.after), filter.owner_id ? QueryParameter(std::to_string(*filter.owner_id)) : std::nullopt,
+       std::to_string(filter.limit)});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<AccountSummary> accounts;
+  for (int row = 0; row < rows->size(); ++row) {
+    const auto privilege = parse_privilege(rows->text(row, 2));
+    accounts.push_back({.account_number = rows->integer(row, 0),
+                        .owner_id = rows->integer(row, 1),
+                        .privilege = privilege.value_or(Privilege::kBasic),
+                        .is_active = rows->boolean(row, 3),
+                        .balance = rows->money(row, 4)});
+    const auto readable = rows->check();
+    if (!readable || !privilege) {
+      return fail(ErrorKind::kDatabase, concat("account ", accounts.back().account_number, ": ",
+                                               readable ? "privilege cannot be read" : readable.error().message));
+    }
+  }
+  return accounts;
+}
+
 Result<AccountDetails> find_account(Session& session, int64_t account_number) {
   const auto rows = session.exec(
       "SELECT owner_id, privilege, is_active, balance, log_seq, encode(pin_hash, 'hex') AS pin_hash, "

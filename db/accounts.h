@@ -56,6 +56,24 @@ Result<void> create_account(Session& session, const NewAccount& account);
 
 // kInvalidArgument when there is no such account, as in change_account.
 Result<AccountDetails> find_account(Session& session, int64_t account_number);
+
+struct AccountFilter {
+  std::optional<int64_t> owner_id{};
+  int64_t after = 0;  // only larger account numbers
+  int64_t limit = 0;  // at most so many
+};
+
+struct AccountSummary {
+  int64_t account_number = 0;
+  int64_t owner_id = 0;
+  Privilege privilege = Privilege::kBasic;
+  bool is_active = false;
+  Money balance{};
+};
+
+// By account number, ascending. kDatabase for a row that cannot be read, naming it.
+Result<std::vector<AccountSummary>> list_accounts(Session& session, const AccountFilter& filter);
+
 Result<void> change_account(Session& session, int64_t account_number, const AccountChanges& changes);
 
 struct ImportOptions {

@@ -94,8 +94,12 @@ Task<void> RedisClient::keep_connected() {
 }
 
 void RedisClient::adopt(OpenedRedis opened) {
+  // Version 0.14 counts elements in int, 1.0 and later in size_t.
+  constexpr auto kOnArray = [](const redisReadTask* task, auto elements) -> void* {
+    return on_array(task, static_cast<size_t>(elements));
+  };
   static redisReplyObjectFunctions functions{.createString = on_string,
-                                             .createArray = on_array,
+                                             .createArray = kOnArray,
                                              .createInteger = on_integer,
                                              .createNil = on_nil,
                                              .freeObject = [](void*) {}};
@@ -274,9 +278,9 @@ void* RedisClient::on_string(const redisReadTask* task, char* text, size_t size)
 }
 
 // The reply itself is an array; whatever stands in it in place of integers takes that back.
-void* RedisClient::on_array(const redisReadTask* task, int elements) {
+void* RedisClient::on_array(const redisReadTask* task, size_t elements) {
   Found& found = static_cast<RedisClient*>(task->privdata)->found_;
-  found.is_result = task->parent == nullptr && elements == static_cast<int>(kRedisReplyValues);
+  found.is_result = task->parent == nullptr && elements == kRedisReplyValues;
   return &found;
 }
 

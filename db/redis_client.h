@@ -136,7 +136,7 @@ class RedisClient final : private Flusher, private Timer {
   };
 
   static void* on_string(const redisReadTask* task, char* text, size_t size);
-  static void* on_array(const redisReadTask* task, int elements);
+  static void* on_array(const redisReadTask* task, size_t elements);
   static void* on_integer(const redisReadTask* task, long long value);
   static void* on_nil(const redisReadTask* task);
 

@@ -192,6 +192,8 @@ std::unexpected<Error> Session::statement_error(const PGresult* result) {
   const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
   std::string line = clean(concat(message, " (SQLSTATE ", state, hint == nullptr ? ")" : "). ", hint ? hint : ""),
                            PQpass(connection_.get()) == nullptr ? "" : PQpass(connection_.get()));
+  if (std::string_view(message).starts_with("permission denied") && sqlstate_ == "42501")
+    line += ". The role that owns the tables may: the one that `migrate` ran as";
   return fail(ErrorKind::kDatabase, std::move(line));
 }
 

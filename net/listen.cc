@@ -53,6 +53,11 @@ Result<Listeners> open_listeners(const std::string& host, uint16_t port, int cou
     const std::string where = host + " port " + std::to_string(port);
     if (error == EADDRINUSE)
       return fail(ErrorKind::kUnavailable, where + " is in use by another process; stop it or set SERVICE_PORT");
+    if (error == EACCES && port > 0 && port < 1024)
+      return fail(ErrorKind::kUnavailable,
+                  where +
+                      " is below 1024: that takes the capability CAP_NET_BIND_SERVICE (systemd: "
+                      "AmbientCapabilities=CAP_NET_BIND_SERVICE), or set SERVICE_PORT to another");
     return fail_errno((std::string(what) + " on " + where).c_str(), error);
   };
 

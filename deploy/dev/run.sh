@@ -1,7 +1,8 @@
 #!/bin/bash
 # `make run`: the service with a PostgreSQL of its own, in the foreground, until Ctrl-C.
 #
-# Everything it needs is kept under build/run and used again next time; delete that folder to start from nothing.
+# What it needs is kept under build/run and used again next time; delete that folder to start from nothing. The log goes
+# where the service puts it by itself: logs/transactions.
 # All settings of the service can be given as environment variables as usual, except for the database.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -78,12 +79,25 @@ if [ -z "${JWT_SECRET_KEY-}${JWT_SECRET_KEY_FILE-}" ]; then
     (umask 077 && head -c 48 /dev/urandom | base64 -w 0 >"$JWT_SECRET_KEY_FILE")
   fi
 fi
-export LOG_DIR=${LOG_DIR:-$run/logs}
-export SERVICE_PORT=${SERVICE_PORT:-8002}
+export LOG_DIR=${LOG_DIR:-logs/transactions}
+[ "$LOG_DIR" != none ] || die "LOG_DIR=none: where the service listens is read from its log; choose a folder"
+log=$LOG_DIR/app.json.log
 export CORE_DUMPS=${CORE_DUMPS:-true}  # gdb and perf are welcome here
 
 "$service" migrate 9>&- || die "the migration failed"
 "$service" seed-demo 9>&- || die "the demo accounts could not be made"
+
+# Only what this run adds to the log counts.
+log_size=$(stat -c %s "$log" 2>/dev/null || echo 0)
+
+# The line with which the service that we have started says where it listens, not another one on the same port.
+started_line() {
+  local size
+  size=$(stat -c %s "$log" 2>/dev/null || echo 0)
+  [ "$size" -ge "$log_size" ] || log_size=0  # rotated
+  tail -c "+$((log_size + 1))" "$log" 2>/dev/null |
+    grep -F '"message":"Transactions service started"' | grep -E "\"pid\":${service_pid}[,}]" | tail -n 1
+}
 
 # Detached from the terminal, so that Ctrl-C reaches it through us and only once; should we be killed, it is told to stop.
 setsid setpriv --pdeathsig TERM "$service" serve 9>&- &
@@ -93,12 +107,22 @@ scheme=http
 if [ -n "${TLS_CERT_FILE-}" ]; then
   scheme=https
 fi
-url=$scheme://127.0.0.1:$SERVICE_PORT
+url=
 ready=
 for ((left = 300; left > 0; left--)); do
-  # Should the port be somebody else's, the service ends and we do not mistake the other for it.
   service_alive || break
-  if curl -ksf --max-time 2 -o /dev/null "$url/readyz" && service_alive; then
+  if [ -z "$url" ]; then
+    started=$(started_line || true)
+    if [ -n "$started" ]; then
+      host=$(jq -r .host <<<"$started")
+      case "$host" in
+        0.0.0.0) host=127.0.0.1 ;;
+        ::) host='[::1]' ;;
+        *:*) host="[$host]" ;;
+      esac
+      url=$scheme://$host:$(jq -r .port <<<"$started")
+    fi
+  elif curl -gksf --max-time 2 -o /dev/null "$url/readyz" && service_alive; then
     ready=yes
     break
   fi
@@ -110,11 +134,20 @@ if [ -z "$ready" ]; then
 fi
 
 # A certificate of one's own is no authority that curl knows.
-curl_tls=
+curl_options=
 if [ "$scheme" = https ]; then
-  curl_tls=" --cacert $TLS_CERT_FILE"
+  curl_options=" --cacert $TLS_CERT_FILE"
 fi
-token=$("$service" token --sub 1 --role CUSTOMER --ttl 86400 9>&-) || die "no token"
+case "$url" in
+  *[*) curl_options+=" -g" ;;  # or curl takes the brackets for a range
+esac
+token_of() {
+  "$service" token --sub "$1" --role "$2" --ttl 86400 9>&- || die "no token"
+}
+token=$(token_of 1 CUSTOMER)
+# In front of commands that sign: where the key is. A key in the environment is there already.
+key=
+[ -z "${JWT_SECRET_KEY_FILE-}" ] || key="JWT_SECRET_KEY_FILE=$JWT_SECRET_KEY_FILE "
 # Nobody should have to find out from a 429.
 limits_hint=
 if [[ ! ${RATE_LIMIT_ENABLED-} =~ ^(false|0|no|off)$ ]]; then
@@ -130,10 +163,17 @@ Token (customer 1, valid for a day):
 $token
 
 Try it:
-curl$curl_tls -i $url/api/v1/deposits -H 'Authorization: Bearer $token' -H 'Content-Type: application/json' -d '{"account_number": 1001, "amount": 100.00}'
+curl$curl_options -i $url/api/v1/deposits -H 'Authorization: Bearer $token' -H 'Content-Type: application/json' -d '{"account_number": 1001, "amount": 100.00}'
 
-$limits_hint
-Ctrl-C stops the service and its database.
+More tokens:
+${key}$service token --sub 2 --role TELLER    # moves money of every account
+${key}$service token --sub 3 --role ADMIN     # may list every account's log; moves no money
+
+Log       $log
+          jq -c 'select(.logger == "audit")' $log
+Database  psql "$DATABASE_URL"
+
+${limits_hint}Ctrl-C stops the service and its database.
 END
 
 if wait "$service_pid"; then

@@ -250,6 +250,16 @@ TEST_F(LedgerSchema, RowsMustBeOfAPossibleKind) {
   for (const std::string& sql : impossible) EXPECT_THAT(refusal(sql), HasSubstr("23514")) << sql;
 }
 
+// For those who meet the tables in psql.
+TEST_F(LedgerSchema, EveryColumnSaysWhatItIs) {
+  EXPECT_EQ(
+      database_.value(
+          "SELECT coalesce(string_agg(c.relname || '.' || a.attname, ', '), '') FROM pg_attribute a "
+          "JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
+          "AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL"),
+      "");
+}
+
 TEST_F(LedgerSchema, MoneyIsFinite) {
   ASSERT_EQ(refusal("INSERT INTO accounts (account_number, owner_id, privilege, balance, opening_balance, is_active) "
                     "VALUES (1, 1, 'GOLD', 100, 100, true)"),

@@ -222,6 +222,33 @@ class CliAccounts : public BankTest {
   }
 };
 
+TEST_F(CliAccounts, List) {
+  ASSERT_TRUE(import("account_number,owner_id,privilege,balance,is_active\n"
+                     "7001,77,GOLD,1.50,true\n7002,78,BASIC,2.00,false\n7003,77,PREMIUM,9999999999999.99,true\n")
+                  .ok());
+  const RunResult all = account({"list", "--after", "7000", "--limit", "3", "--json"});
+  EXPECT_TRUE(all.ok()) << all;
+  EXPECT_EQ(all.out,
+            R"({"account_number":7001,"owner_id":77,"privilege":"GOLD","is_active":true,"balance":1.50})"
+            "\n"
+            R"({"account_number":7002,"owner_id":78,"privilege":"BASIC","is_active":false,"balance":2.00})"
+            "\n"
+            R"({"account_number":7003,"owner_id":77,"privilege":"PREMIUM","is_active":true,"balance":9999999999999.99})"
+            "\n");
+  const RunResult owners = account({"list", "--owner-id", "77"});
+  EXPECT_THAT(owners.out, AllOf(HasSubstr("7001"), HasSubstr("7003"), HasSubstr("9999999999999.99")));
+  EXPECT_THAT(owners.out, Not(HasSubstr("7002")));
+  const RunResult first = account({"list", "--owner-id", "77", "--limit", "1"});
+  EXPECT_THAT(first.out, Not(HasSubstr("7003")));
+  EXPECT_THAT(first.err, HasSubstr("there are more: --after 7001"));
+  EXPECT_EQ(account({"list", "--owner-id", "79"}).out, "");
+  for (const char* limit : {"0", "10001"}) {
+    const RunResult refused = account({"list", "--limit", limit});
+    EXPECT_EQ(refused.status.code, 2) << limit;
+    EXPECT_THAT(refused.err, HasSubstr("--limit is 1 to 10000"));
+  }
+}
+
 TEST_F(CliAccounts, CreateAndShow) {
   const RunResult created = account({"create", "--account-number", "501", "--owner-id", "42", "--privilege", "SILVER",
                                      "--balance", "250.50", "--pin", "4711"});

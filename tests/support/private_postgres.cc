@@ -43,12 +43,12 @@ log_lock_waits = on
 
 std::string find_binaries() {
   if (const char* chosen = std::getenv("TXN_POSTGRES_BIN")) return chosen;
-  // Debian keeps one directory a major version; the service is developed against 15.
+  // Debian keeps one directory a major version, and has 15 in its release 12 and 17 in 13.
   for (const char* version : {"15", "16", "17", "18"}) {
     const std::string path = std::string("/usr/lib/postgresql/") + version + "/bin";
     if (::access((path + "/initdb").c_str(), X_OK) == 0) return path;
   }
-  fatal("no PostgreSQL server found: install postgresql-15 or set TXN_POSTGRES_BIN");
+  fatal("no PostgreSQL server found: install Debian's postgresql, 15 or newer, or set TXN_POSTGRES_BIN");
 }
 
 // The environment of the server's programs. A server that came with libraries of its own (cmake/fetch-postgres.sh)
