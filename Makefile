@@ -1,7 +1,7 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate build test postgres-versions lint asan tsan fuzz chaos simulate bench clean
+.PHONY: help run certificate monitor build test postgres-versions debian lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 # Clang has libFuzzer, and compiles instrumented code in less time.
@@ -41,6 +41,9 @@ postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of Postg
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release
 	@SHORT=$(SHORT) cmake/test-postgres-versions.sh build/release $(or $(VERSIONS),15 16 17 18)
+
+debian:  ## make run and make test on a fresh Debian RELEASE=trixie, in a chroot (root, debootstrap); ONLY=run: one of the two
+	@cmake/test-debian.sh $(or $(RELEASE),trixie) $(ONLY)
 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
 	@$(DEPENDENCIES) build test clang

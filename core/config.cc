@@ -638,11 +638,10 @@ bool is_database_part(std::string_view name) {
          name == "DATABASE_NAME";
 }
 
-// Whether what stands there is looked at, by what has been read so far: the switch of a group stands before it in the
-// table.
+// Whether what stands there is looked at, by what has been read so far: what decides it stands before it in the table.
+// Limits are held to their form even while they are off: who turns them on again expects them to work.
 bool is_used(std::string_view name, const Settings& settings) {
   if (is_database_part(name)) return settings.database_url.empty();
-  if (name.starts_with("RATE_LIMIT_") && name != "RATE_LIMIT_ENABLED") return settings.rate_limit_enabled;
   if (name == "LOG_MAX_BYTES" || name == "LOG_BACKUP_COUNT") return !settings.log_dir.empty();
   if (name == "TRACE_SAMPLE_RATIO") return settings.otlp_endpoint.has_value();
   return true;
@@ -728,11 +727,8 @@ void find_ineffective(const Settings& settings, const GivenNames& given, std::ve
     warnings.push_back(concat("MAX_CONNECTIONS_PER_ADDRESS: ", settings.max_connections_per_address,
                               " is of no effect, MAX_CONNECTIONS is ", settings.max_connections));
   }
-  const auto is_of_limits = [](std::string_view name) {
-    return name.starts_with("RATE_LIMIT_") && name != "RATE_LIMIT_ENABLED";
-  };
-  if (!settings.rate_limit_enabled && std::ranges::any_of(given, is_of_limits)) {
-    warnings.emplace_back("RATE_LIMIT_ENABLED: false, so the other RATE_LIMIT_ settings are ignored");
+  if (!settings.rate_limit_enabled && settings.rate_limit_redis) {
+    warnings.emplace_back("RATE_LIMIT_STORAGE: of no effect, RATE_LIMIT_ENABLED is false");
   }
   if (settings.log_dir.empty() && (given.contains("LOG_MAX_BYTES") || given.contains("LOG_BACKUP_COUNT"))) {
     warnings.emplace_back("LOG_MAX_BYTES, LOG_BACKUP_COUNT: ignored, LOG_DIR is none");

@@ -89,56 +89,87 @@ TEST(Documents, ADatabaseOfOnesOwn) {
 }
 
 // `make run` in a checkout of its own, beside whatever runs in this one.
+class MakeRun {
+ public:
+  explicit MakeRun(std::vector<std::string> settings) {
+    const RunResult copied =
+        run_script("mkdir -p build/release\ncp -r " + std::string(TXN_SOURCE_DIR) + "/deploy .\nln -s " +
+                       service_binary() + " build/release/transactions-service\ndeploy/dev/certificate.sh\n",
+                   directory_, {"PATH=/usr/bin:/bin"});
+    EXPECT_TRUE(copied.ok()) << copied;
+    Pipe pipe = Pipe::create();
+    SpawnOptions spawn;
+    spawn.argv = {directory_.path() + "/deploy/dev/run.sh"};
+    spawn.env = std::move(settings);
+    spawn.env.insert(spawn.env.end(),
+                     {"PATH=/usr/bin:/bin", "HOME=" + directory_.path(), "LC_ALL=C.UTF-8", "SERVICE_PORT=0"});
+    spawn.directory = directory_.path();
+    spawn.stdout_fd = pipe.write_end.get();
+    spawn.death_signal = SIGTERM;
+    output_ = std::make_unique<OutputCollector>(std::move(pipe.read_end));
+    process_ = std::make_unique<ChildProcess>(spawn);
+    pipe.write_end.reset();
+    const auto last = output_->wait_for_line(
+        [](const std::string& line) { return line.find("Ctrl-C stops") != std::string::npos; }, kPatience);
+    EXPECT_TRUE(last.has_value()) << output_->text();
+    const auto ready = output_->wait_for_line(
+        [](const std::string& line) { return line.find("transactions-service is ready on ") != std::string::npos; },
+        Milliseconds(0));
+    if (ready) url_ = ready->substr(ready->rfind(' ') + 1);
+  }
+  const TempDirectory& directory() const { return directory_; }
+  const std::string& url() const { return url_; }
+  std::string said() const { return output_->text(); }
+  void expect_to_stop() {
+    process_->send_signal(SIGTERM);
+    EXPECT_EQ(process_->wait_for(kPatience), ExitStatus{}) << said();
+  }
+
+ private:
+  TempDirectory directory_;
+  std::string url_;
+  std::unique_ptr<OutputCollector> output_;
+  std::unique_ptr<ChildProcess> process_;
+};
+
 TEST(Documents, TheReadme) {
-  TempDirectory directory;
-  const RunResult copied =
-      run_script("mkdir -p build/release\ncp -r " + std::string(TXN_SOURCE_DIR) + "/deploy .\nln -s " +
-                     service_binary() + " build/release/transactions-service\n",
-                 directory, {"PATH=/usr/bin:/bin"});
-  ASSERT_TRUE(copied.ok()) << copied;
-  Pipe pipe = Pipe::create();
-  SpawnOptions spawn;
-  spawn.argv = {directory.path() + "/deploy/dev/run.sh"};
-  spawn.env = {"PATH=/usr/bin:/bin", "HOME=" + directory.path(), "LC_ALL=C.UTF-8", "SERVICE_PORT=0",
-               "SERVICE_HOST=::1"};
-  spawn.directory = directory.path();
-  spawn.stdout_fd = pipe.write_end.get();
-  spawn.death_signal = SIGTERM;
-  OutputCollector output(std::move(pipe.read_end));
-  ChildProcess run(spawn);
-  pipe.write_end.reset();
-  const auto ready = output.wait_for_line(
-      [](const std::string& line) { return line.find("transactions-service is ready on ") != std::string::npos; },
-      kPatience);
-  ASSERT_TRUE(ready.has_value()) << output.text();
-  ASSERT_TRUE(output.wait_for_line(
-      [](const std::string& line) { return line.find("Ctrl-C stops") != std::string::npos; }, kPatience));
-  const std::string url = ready->substr(ready->rfind(' ') + 1);
-  const std::string said = output.text();
-  EXPECT_THAT(url, HasSubstr("http://[::1]:"));
+  MakeRun run({"SERVICE_HOST=::1"});
+  const std::string said = run.said();
+  EXPECT_THAT(run.url(), HasSubstr("http://[::1]:"));
 
   // The line that it prints is good as it is.
   const size_t curl = said.find("\ncurl ") + 1;
   const RunResult printed =
-      run_script(said.substr(curl, said.find('\n', curl) - curl), directory, {"PATH=/usr/bin:/bin"});
+      run_script(said.substr(curl, said.find('\n', curl) - curl), run.directory(), {"PATH=/usr/bin:/bin"});
   EXPECT_THAT(printed.out, HasSubstr("\"new_balance\":1000100.00")) << printed;
 
   std::string script = commands_of("README.md", "## Try it");
   const size_t https = script.find("make certificate");
   ASSERT_NE(https, std::string::npos);
-  script.resize(https);  // tls_test serves HTTPS
+  script.resize(https);  // the next test
   const size_t token = said.find("valid for a day):\n") + std::string("valid for a day):\n").size();
   replace_all(script, "TOKEN=…", "TOKEN=" + said.substr(token, said.find('\n', token) - token));
-  replace_all(script, "http://localhost:8002", url);
+  replace_all(script, "http://localhost:8002", run.url());
   replace_all(script, "curl ", "curl -gfsS ");
   script += commands_of("README.md", "## Its log");
-  const RunResult result = run_script(script, directory, {"PATH=/usr/bin:/bin"});
+  const RunResult result = run_script(script, run.directory(), {"PATH=/usr/bin:/bin"});
   EXPECT_TRUE(result.ok()) << result;
   EXPECT_THAT(result.out, HasSubstr("\"status\":\"healthy\""));
   EXPECT_THAT(result.out, HasSubstr("\"outcome\":\"success\""));
 
-  run.send_signal(SIGTERM);
-  EXPECT_EQ(run.wait_for(kPatience), ExitStatus{}) << output.text();
+  run.expect_to_stop();
+}
+
+TEST(Documents, TheReadmeOverHttps) {
+  const std::string commands = commands_of("README.md", "## Try it");
+  EXPECT_THAT(commands, HasSubstr("make certificate\n"));
+  EXPECT_THAT(commands, HasSubstr("TLS_CERT_FILE=build/tls/certificate.pem TLS_KEY_FILE=build/tls/key.pem make run\n"));
+  MakeRun run({"TLS_CERT_FILE=build/tls/certificate.pem", "TLS_KEY_FILE=build/tls/key.pem"});
+  std::string script = commands.substr(commands.find("curl --cacert"));
+  replace_all(script, "https://localhost:8002", "https://localhost" + run.url().substr(run.url().rfind(':')));
+  const RunResult result = run_script(script, run.directory(), {"PATH=/usr/bin:/bin"});
+  EXPECT_THAT(result.out, HasSubstr("\"status\":\"healthy\"")) << result;
+  run.expect_to_stop();
 }
 
 }  // namespace
