@@ -24,7 +24,7 @@ monitor:  ## Prometheus with alerts and a dashboard on the running service, unti
 
 build:  ## Builds build/release/transactions-service
 	@$(DEPENDENCIES) build
-	@[ -x build/release/transactions-service ] || echo "The first build takes about three minutes on two cores, BoringSSL's share included"
+	@[ -x build/release/transactions-service ] || echo "The first build takes about five minutes on two cores"
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target transactions-service
 
@@ -87,4 +87,4 @@ lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: al
 	@cmake/lint.py build/release $(if $(DEEP),--deep)
 
 clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
-	@rm -rf build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted
+	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian

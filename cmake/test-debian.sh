@@ -44,25 +44,23 @@ shift
 mount --make-rprivate /
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-inside() {
-  chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"
-}
-inside apt-get -qq update || die "apt-get update failed"
-inside sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends make git ca-certificates >/dev/null' ||
+inside=(chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8)
+"${inside[@]}" apt-get -qq update || die "apt-get update failed"
+"${inside[@]}" sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends make git ca-certificates >/dev/null' ||
   die "make and git cannot be installed"
 
 for command in "$@"; do
   case "$command" in
     run)
       # With a port of its own, until it says that it is ready.
-      inside make -C /checkout run SERVICE_PORT=0 >"$root.run.log" 2>&1 &
+      "${inside[@]}" make -C /checkout run SERVICE_PORT=0 >"$root.run.log" 2>&1 &
       run=$!
       until grep -q 'transactions-service is ready on' "$root.run.log"; do
         kill -0 "$run" 2>/dev/null || die "make run ended; the last of it, more in $root.run.log:
 $(tail -n 20 "$root.run.log")"
         sleep 1
       done
-      inside bash -c "$(grep '^curl ' "$root.run.log")" | grep -q '"status":"SUCCESS"' || die "the printed deposit failed"
+      "${inside[@]}" bash -c "$(grep '^curl ' "$root.run.log") -sS" | grep -q '"status":"SUCCESS"' || die "the printed deposit failed"
       # make passes it on, and says that it was terminated whatever its command made of that.
       kill -TERM "$run"
       wait "$run" || true
@@ -70,7 +68,7 @@ $(tail -n 20 "$root.run.log")"
       echo "Debian $release: make run works"
       ;;
     test)
-      inside make -C /checkout test 2>&1 | tee "$root.test.log" | grep -E '\*\*\*|passed, ' || true
+      "${inside[@]}" make -C /checkout test 2>&1 | tee "$root.test.log" | grep -E '\*\*\*|passed, ' || true
       tail -n 1 "$root.test.log" | grep -q ' 0 failed' || die "make test failed; see $root.test.log"
       echo "Debian $release: make test passes"
       ;;
