@@ -198,7 +198,7 @@ struct SettingSources {
   SettingValues environment;
   SettingValues file;
   std::string file_path = {};  // where `file` comes from; "" when it is no file
-  int cpus = 0;           // that there are workers for; 0: usable_cpus()
+  int cpus = 0;                // that there are workers for; 0: usable_cpus()
 };
 
 // Merges the sources by precedence, reads the files that *_FILE names (content minus one trailing newline; at the same

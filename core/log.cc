@@ -431,7 +431,12 @@ std::string_view module_of(std::string_view file) {
 // in "void txn::run(txn::Lane::run()::_ZN...Frame*)": the innermost name before the last "(" is not it, the first one
 // is.
 std::string_view function_of(std::string_view signature) {
-  signature = signature.substr(0, signature.find('('));
+  // Clang has "txn::(anonymous namespace)::f()" where GCC has braces.
+  constexpr std::string_view kUnnamed = "(anonymous namespace)";
+  size_t end = signature.find('(');
+  while (end != std::string_view::npos && signature.substr(end).starts_with(kUnnamed))
+    end = signature.find('(', end + kUnnamed.size());
+  signature = signature.substr(0, end);
   const size_t before = signature.find_last_of(": *&");
   return before == std::string_view::npos ? signature : signature.substr(before + 1);
 }
