@@ -67,6 +67,7 @@ struct Resolver::Shared {
   std::string host;           // guarded by mutex, as are all of these
   uint16_t port = 0;          //
   bool asked = false;         // there is a question for the thread
+  bool is_looking = false;    // the thread is at one
   Loop* loop = nullptr;       // null: the resolver has gone, and perhaps the loop
   Resolver* owner = nullptr;  // only touched on the loop's thread
 };
@@ -95,11 +96,13 @@ void Resolver::run(std::shared_ptr<Shared> shared) {
       shared->wake.wait(lock, [&] { return shared->loop == nullptr || shared->asked; });
       if (shared->loop == nullptr) return;
       shared->asked = false;
+      shared->is_looking = true;
       host = shared->host;
       port = shared->port;
     }
     auto reply = std::make_unique<Reply>(shared, look_up(host, port));
     const std::lock_guard lock(shared->mutex);
+    shared->is_looking = false;
     if (shared->loop == nullptr) return;
     shared->loop->post(*reply.release());
   }
@@ -108,9 +111,15 @@ void Resolver::run(std::shared_ptr<Shared> shared) {
 Resolver::~Resolver() {
   if (!shared_) return;
   shared_->owner = nullptr;
-  const std::lock_guard lock(shared_->mutex);
-  shared_->loop = nullptr;
-  shared_->wake.notify_one();
+  bool is_looking = false;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->loop = nullptr;
+    shared_->wake.notify_one();
+    is_looking = shared_->is_looking;
+  }
+  // What it holds it shares, and waiting for it could take as long as name servers do.
+  is_looking ? thread_.detach() : thread_.join();
 }
 
 void Resolver::resolve(const std::string& host, uint16_t port, Waiter& waiter) {
@@ -121,8 +130,7 @@ void Resolver::resolve(const std::string& host, uint16_t port, Waiter& waiter) {
     shared_ = std::make_shared<Shared>();
     shared_->loop = &loop_;
     shared_->owner = this;
-    // Detached: what it holds it shares, and waiting for it could take as long as name servers do.
-    std::thread(run, shared_).detach();
+    thread_ = std::thread(run, shared_);
   }
   const std::lock_guard lock(shared_->mutex);
   shared_->host = host;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -62,6 +63,7 @@ class Resolver {
 
   Loop& loop_;
   std::shared_ptr<Shared> shared_;
+  std::thread thread_;  // from the first question on
   Waiter* waiter_ = nullptr;
   bool under_way_ = false;
 };
