@@ -52,7 +52,7 @@ void Tracer::begin(RequestRecord& record, const HttpRequest* request) {
   record.trace_id = record.parent ? record.parent->trace_id : ids_.trace_id();
   if (spans_ == nullptr) return;
   record.traced = record.parent ? record.parent->sampled : randomness_of(record.trace_id) >= least_randomness_;
-  if (record.traced && record.parent) copy_tracestate(*request, record.tracestate);
+  if (request != nullptr && record.traced && record.parent) copy_tracestate(*request, record.tracestate);
 }
 
 void Tracer::on_answered(const Exchange& exchange, const RequestRecord& record, int status) {
