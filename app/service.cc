@@ -260,7 +260,7 @@ void Service::start_as(Exchange& exchange, const Route& route, const RouteMatch&
 
 // The same checks as in on_request(), in any order: it only matters whether one of them will refuse.
 bool Service::is_settled(const HttpRequest& head) {
-  const RouteMatch match = router_.find(head.method, head.path);
+  const RouteMatch match = find(head.method, head.path);
   if (!head.is_known_method || match.kind != RouteMatch::Kind::kFound) return true;
   const Route& route = routes()[match.route];
   if (route.access == Access::kPublic) return false;

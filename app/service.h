@@ -42,7 +42,7 @@ class Service final : public HttpService {
   Context& context_;
   Scope& handlers_;
   const std::vector<size_t> routes_;       // those of this port, by their place in routes()
-  const Router router_;                    // counts as routes_ does
+  const Router router_;                    // counts as routes_ does: only find() asks it
   const std::vector<uint16_t> endpoints_;  // by route
   RequestLog request_log_;
   Tracer tracer_;

@@ -136,8 +136,8 @@ struct Settings {
 
   std::optional<HttpUrl> account_service;
   std::vector<std::string> cors_allowed_origins;  // each "scheme://host[:port]", or the only one is "*"
-  std::chrono::milliseconds drain_delay{0};
   std::string cors_allowed_headers;  // as Access-Control-Allow-Headers has them: "Authorization, Content-Type"
+  std::chrono::milliseconds drain_delay{0};
   std::chrono::milliseconds drain_timeout{25'000};
   bool core_dumps = false;
 

@@ -101,6 +101,20 @@ TEST(OperationsPort, HasProbesAndMetricsAndNothingElse) {
               HasSubstr("http_requests_total{method=\"GET\",endpoint=\"/livez\",status=\"200\"} 2\n"));
 }
 
+// The routes of this port are a part of all, and must not be taken for the first ones of them.
+TEST(OperationsPort, ExpectationsAreMetAsOnTheOther) {
+  Bank bank("operations_expect", {{"OPERATIONS_PORT", "0"}});
+  for (const uint16_t port : {bank.service().port(), operations_port(bank.service())}) {
+    for (const char* path : {"/livez", "/readyz", "/health", "/metrics"}) {
+      RawClient client(port);
+      const std::string head =
+          std::string("GET ") + path + " HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+      EXPECT_EQ(client.exchange(head).status, 100) << port << path;
+      EXPECT_EQ(client.exchange("{}").status, 200) << port << path;
+    }
+  }
+}
+
 TEST(OperationsPort, MetricsStayOnBothUnlessToldOtherwise) {
   Bank bank("operations_both", {{"OPERATIONS_PORT", "0"}});
   for (const uint16_t port : {bank.service().port(), operations_port(bank.service())}) {
