@@ -43,7 +43,8 @@ constexpr int64_t kRefusalsPerWorker = 64;
 // What `ulimit -n` leaves for clients, after raising it as far as it goes. Whoever comes when all are taken is told so:
 // with no descriptor left to do that, they would wait without end.
 ClientDescriptors share_descriptors(const Settings& settings) {
-  const int64_t own = kOwnDescriptors + settings.database_pool_max;
+  const int64_t own = kOwnDescriptors + settings.database_pool_max +
+                      (settings.operations_port ? kOperationsConnectionsMax + kOperationsRefusalsMax : 0);
   const int64_t wanted = settings.max_connections + kRefusalsPerWorker * settings.workers + own;
   ClientDescriptors shares{.connections = settings.max_connections,
                            .refusals = static_cast<int>(kRefusalsPerWorker) * settings.workers};

@@ -60,7 +60,6 @@ class Books final : public BatchRules {
 constexpr int64_t kRedisWaitNs = kNanosPerSecond;
 constexpr int64_t kRedisWaitStepNs = 10 * kNanosPerMilli;
 
-constexpr size_t kOperationsConnectionsMax = 256;
 // How often it is looked whether other workers still have clients.
 constexpr int64_t kOthersServeStepNs = 20 * kNanosPerMilli;
 
@@ -90,6 +89,7 @@ HttpServerOptions server_options(Shared& shared, const CorsPolicy& cors) {
 // Probes and scrapers are a handful, of the operator's own network. Nobody else is to get there, so no quotas.
 HttpServerOptions operations_server_options(const Settings& settings) {
   return {.max_connections = kOperationsConnectionsMax,
+          .max_refusals = kOperationsRefusalsMax,
           .idle_timeout_ns = settings.keepalive_timeout.count() * kNanosPerMilli};
 }
 

@@ -22,6 +22,10 @@
 
 namespace txn {
 
+// Connections of OPERATIONS_PORT, and those beyond that are being told so.
+inline constexpr int kOperationsConnectionsMax = 64;
+inline constexpr int kOperationsRefusalsMax = 16;
+
 // How `ulimit -n` is shared out, for the whole process.
 struct ClientDescriptors {
   int connections = 0;  // clients that are served

@@ -20,6 +20,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/free_port.h"
+
 namespace txn::test {
 
 namespace {
@@ -104,20 +106,6 @@ std::vector<pid_t> children_of(pid_t parent) {
     if (stat_of(pid).parent == parent) found.push_back(pid);
   }
   return found;
-}
-
-// Free a moment ago; that somebody takes it before us is possible, and unlikely.
-uint16_t free_port() {
-  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) fatal(std::string("socket: ") + std::strerror(errno));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(socket.get(), generic, length) != 0 || ::getsockname(socket.get(), generic, &length) != 0)
-    fatal(std::string("free port: ") + std::strerror(errno));
-  return ntohs(address.sin_port);
 }
 
 // What belongs to the running server rather than to the data: left out of base backups.

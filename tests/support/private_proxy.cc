@@ -1,29 +1,14 @@
 #include "tests/support/private_proxy.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/support/free_port.h"
 #include "tests/support/raw_client.h"
 
 namespace txn::test {
 namespace {
 
 constexpr Milliseconds kStartTimeout{30'000};
-
-// One that was free just now.
-uint16_t free_port() {
-  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(socket.get(), generic, length) != 0 || ::getsockname(socket.get(), generic, &length) != 0)
-    fatal("no free port");
-  return ntohs(address.sin_port);
-}
 
 void replace_all(std::string& text, const std::string& what, const std::string& by) {
   for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))

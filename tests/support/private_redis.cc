@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "tests/support/free_port.h"
+
 namespace txn::test {
 namespace {
 
@@ -22,18 +24,6 @@ std::string own_loopback_address() {
   const auto pid = static_cast<unsigned>(::getpid());
   const auto part = [](unsigned bits) { return std::to_string(1 + bits % 250); };
   return "127." + part(pid / 62'500) + "." + part(pid / 250) + "." + part(pid);
-}
-
-uint16_t free_port(const std::string& host) {
-  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  inet_pton(AF_INET, host.c_str(), &address.sin_addr);
-  socklen_t size = sizeof address;
-  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    throw std::runtime_error("no port for Redis on " + host);
-  return ntohs(address.sin_port);
 }
 
 }  // namespace
