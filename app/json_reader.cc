@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/byte_order_mark.h"
 #include "core/check.h"
 
 namespace txn {
@@ -311,7 +312,7 @@ bool JsonReader::State::read_members(size_t length) {
   const std::string_view text(buffer.get(), length);
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) return fail(JsonError::kEmpty);
-  if (text.starts_with("\xEF\xBB\xBF")) return fail(JsonError::kByteOrderMark);
+  if (text.starts_with(kByteOrderMark)) return fail(JsonError::kByteOrderMark);
   const auto broken = parser.iterate(buffer.get(), length, length + simdjson::SIMDJSON_PADDING).get(json);
   if (broken == simdjson::UTF8_ERROR) return fail(JsonError::kNotUtf8);
   if (text[first] != '{') return fail(JsonError::kNotAnObject);

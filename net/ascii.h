@@ -47,6 +47,8 @@ inline std::string_view trim_blanks(std::string_view text) {
   return text;
 }
 
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 // The first byte of [begin, end) that is a control character (below 0x20, or 0x7f), or `end`. Eight bytes at a time:
 // each subtraction marks the top bit of the bytes looked for; a borrow can only mark bytes above a real hit, so the
 // lowest mark is always right.

@@ -25,7 +25,6 @@ bool matches(const Cidr& network, const IpAddress& address) {
 // RFC 7239 section 6: digits, or an underscore and more.
 bool is_port(std::string_view text) {
   if (text.empty()) return false;
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   if (text.front() == '_') return true;
   return text.size() <= 5 && std::ranges::all_of(text, is_digit);
 }

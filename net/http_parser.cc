@@ -179,8 +179,6 @@ void for_each_element(std::string_view list, Visit visit) {
   }
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // -1 for what is no hexadecimal digit.
 int hex_value(char c) {
   if (is_digit(c)) {

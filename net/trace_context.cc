@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "net/ascii.h"
 
 namespace txn {
 namespace {
@@ -37,7 +38,6 @@ bool take_id(std::string_view text, std::array<char, N>& out) {
 }
 
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Section 3.3.1.3.1: a name that begins with a letter, or tenant@system, of which the tenant may begin with a digit.
 bool is_key(std::string_view key) {
