@@ -129,6 +129,7 @@ for ((left = 300; left > 0; left--)); do
   sleep 0.1
 done
 if [ -z "$ready" ]; then
+  service_alive && [ -z "$url" ] && die "where the service listens is not in $log, which another process may hold (LOG_DIR chooses another); its lines above say more"
   service_alive && die "the service did not become ready within 30 s"
   die "the service did not start; its last lines say why"
 fi
@@ -141,10 +142,7 @@ fi
 case "$url" in
   *[*) curl_options+=" -g" ;;  # or curl takes the brackets for a range
 esac
-token_of() {
-  "$service" token --sub "$1" --role "$2" --ttl 86400 9>&- || die "no token"
-}
-token=$(token_of 1 CUSTOMER)
+token=$("$service" token --sub 1 --role CUSTOMER --ttl 86400 9>&-) || die "no token"
 # In front of commands that sign: where the key is. A key in the environment is there already.
 key=
 [ -z "${JWT_SECRET_KEY_FILE-}" ] || key="JWT_SECRET_KEY_FILE=$JWT_SECRET_KEY_FILE "
