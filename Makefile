@@ -42,7 +42,7 @@ postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of Postg
 	@cmake --build build/release
 	@SHORT=$(SHORT) cmake/test-postgres-versions.sh build/release $(or $(VERSIONS),15 16 17 18)
 
-debian:  ## make run and make test on a fresh Debian RELEASE=trixie, in a chroot (root, debootstrap); ONLY=run: one of the two
+debian:  ## make run and make test on a fresh Debian RELEASE=trixie, in a chroot (root, debootstrap); ONLY=run, test or ci
 	@cmake/test-debian.sh $(or $(RELEASE),trixie) $(ONLY)
 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest

@@ -1,8 +1,9 @@
 #!/bin/bash
-# The README's two commands on a fresh Debian:  test-debian.sh RELEASE [run|test]...
+# The README's two commands on a fresh Debian:  test-debian.sh RELEASE [run|test|ci]...
 #
 #   RELEASE    bookworm or trixie
 #   run, test  which of the two; both unless said
+#   ci         all that CI runs, .ci/run
 #
 # A debootstrap of that release under build/debian/RELEASE, thrown away and made anew each time; DEBIAN_KEEP=1 goes on with
 # the one that is there. It gets a clone of the last commit, the machine's mirror, and mounts and processes that end with this
@@ -72,6 +73,11 @@ $(tail -n 20 "$root.run.log")"
       tail -n 1 "$root.test.log" | grep -q ' 0 failed' || die "make test failed; see $root.test.log"
       echo "Debian $release: make test passes"
       ;;
-    *) die "neither run nor test: $command" ;;
+    ci)
+      "${inside[@]}" /checkout/.ci/run 2>&1 | tee "$root.ci.log" | grep -E '\*\*\*|passed, ' || true
+      tail -n 1 "$root.ci.log" | grep -q ' 0 failed' || die "CI failed; see $root.ci.log"
+      echo "Debian $release: CI passes"
+      ;;
+    *) die "neither run, test nor ci: $command" ;;
   esac
 done
