@@ -36,22 +36,24 @@ void Connection::open(int socket, const sockaddr_in6& peer, bool over_limit) {
   peer_ = peer;
   over_limit_ = over_limit;
   state_ = server_.tls_ ? State::kHandshaking : State::kOpen;
-  draining_ = lingers_briefly_ = peer_ended_ = input_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
+  draining_ = has_asked_ = leaving_ = lingers_briefly_ = false;
+  peer_ended_ = input_ended_ = blocked_ = receive_paused_ = send_failed_ = false;
   lingered_bytes_ = 0;
   parser_.reset();
   timed_phase_ = HttpParser::Phase::kIdle;
   // A connection that will be refused is waited for no longer than for a request's head.
   const HttpServerOptions& options = server_.options_;
-  set_deadline(server_.loop_.clock().now_ns() + (state_ == State::kHandshaking ? options.handshake_timeout_ns
-                                                 : over_limit                  ? options.head_timeout_ns
-                                                                               : options.idle_timeout_ns));
+  opened_ns_ = server_.loop_.clock().now_ns();
+  set_deadline(opened_ns_ + (state_ == State::kHandshaking ? options.handshake_timeout_ns
+                             : over_limit                  ? options.head_timeout_ns
+                                                           : options.idle_timeout_ns));
   rearm_receive();
 }
 
 void Connection::rearm_receive() {
   const bool wants = state_ == State::kHandshaking || state_ == State::kOpen || state_ == State::kFinishing ||
                      state_ == State::kLingering;
-  if (wants && !peer_ended_ && !receive_paused_ && !receive_.in_flight())
+  if (wants && !peer_ended_ && !receive_paused_ && !leaving_ && !receive_.in_flight())
     server_.loop_.ring().receive(socket_, receive_);
 }
 
@@ -59,6 +61,10 @@ void Connection::on_receive(const CompletionEvent& event) {
   if (state_ == State::kClosing) {
     if (!event.more) flush_soon();
     return;
+  }
+  if (leaving_ && !event.more) {
+    leaving_ = false;
+    if (event.result == -ECANCELED) return leave();
   }
   if (event.result > 0) {
     take_bytes(event.data);
@@ -112,6 +118,7 @@ void Connection::take_bytes(std::span<const char> bytes) {
 }
 
 void Connection::take_plain(std::span<const char> bytes) {
+  has_asked_ = true;
   if (blocked_) return keep_for_later(bytes);
   advance(parser_.feed(bytes));
   // The kernel gets its buffer back when this returns.
@@ -167,7 +174,8 @@ void Connection::begin_encrypted() {
   state_ = State::kOpen;
   // The server may have begun to leave meanwhile: the request that the client came with is all that it waits for.
   const HttpServerOptions& options = server_.options_;
-  set_deadline(server_.loop_.clock().now_ns() + (draining_ ? options.head_timeout_ns : options.idle_timeout_ns));
+  opened_ns_ = server_.loop_.clock().now_ns();
+  set_deadline(opened_ns_ + (draining_ ? options.head_timeout_ns : options.idle_timeout_ns));
 }
 
 // Nothing can be said to the peer any more but the alert. Requests under way finish; what was done stands.
@@ -423,18 +431,49 @@ void Connection::abandon_exchanges() {
 
 void Connection::begin_drain() {
   draining_ = true;
-  if (state_ == State::kHandshaking && !tls_ && ahead_.empty()) {
-    state_ = State::kFinishing;  // not a byte has come
-    finish_if_done();
+  if (!is_idle()) return;
+  // Whoever has just connected is about to ask for something.
+  const int64_t patience_end_ns = opened_ns_ + server_.options_.drain_first_request_timeout_ns;
+  if (!has_asked_ && patience_end_ns > server_.loop_.clock().now_ns()) return set_deadline(patience_end_ns);
+  leave_when_idle();
+}
+
+// Nothing has come that has not been answered: between requests, or not a byte of a handshake yet.
+bool Connection::is_idle() const {
+  if (state_ == State::kHandshaking) return !tls_ && ahead_.empty();
+  return state_ == State::kOpen && exchange_count_ == 0 && !blocked_ && !in_advance_ &&
+         parser_.phase() == HttpParser::Phase::kIdle;
+}
+
+// Whether the socket holds bytes that no receive has taken.
+bool Connection::has_unread() const {
+  int unread = 0;
+  return ::ioctl(socket_, SIOCINQ, &unread) == 0 && unread > 0;
+}
+
+void Connection::leave_when_idle() {
+  if (leaving_) return;
+  if (!receive_.in_flight()) return leave();
+  leaving_ = true;
+  server_.loop_.ring().cancel(receive_);
+}
+
+// Nothing is being received, so what a client has sent since lies in the socket.
+void Connection::leave() {
+  receive_paused_ = false;
+  if (!is_idle() || has_unread()) {
+    rearm_receive();
+    if (state_ == State::kHandshaking) {
+      set_deadline(server_.loop_.clock().now_ns() + server_.options_.handshake_timeout_ns);
+    } else {
+      update_deadline();
+    }
+    return;
   }
-  if (state_ != State::kOpen) return;
-  const HttpParser::Phase phase = parser_.phase();
-  if (exchange_count_ == 0 && !in_advance_ && phase == HttpParser::Phase::kIdle) {
-    // Its last answer has long arrived: there is nothing that a reset could take away.
-    lingers_briefly_ = is_delivered();
-    stop_reading_requests();
-    finish_if_done();
-  }
+  // When its last answer has long arrived there is nothing that a reset could take away.
+  lingers_briefly_ = draining_ && is_delivered();
+  state_ = State::kFinishing;
+  finish_if_done();
 }
 
 // Whether the peer's kernel has all that we ever sent.
@@ -529,7 +568,7 @@ void Connection::update_deadline() {
   } else if (phase == HttpParser::Phase::kBody) {
     if (began) set_deadline(now_ns + options.body_timeout_ns);
   } else {
-    set_deadline(now_ns + (over_limit_ ? options.head_timeout_ns : options.idle_timeout_ns));
+    set_deadline(now_ns + (over_limit_ || draining_ ? options.head_timeout_ns : options.idle_timeout_ns));
   }
 }
 
@@ -545,6 +584,7 @@ void Connection::on_timer() {
     server_.loop_.timers().arm(*this, deadline_ns_);
     return;
   }
+  if (draining_ && is_idle()) return leave_when_idle();
   if (state_ == State::kHandshaking) {
     ++server_.tls_counters_.handshakes_timed_out;
     start_closing();
@@ -567,10 +607,7 @@ void Connection::on_timer() {
     set_deadline(now_ns + server_.options_.idle_timeout_ns);
     return;
   }
-  if (state_ == State::kOpen) {
-    stop_reading_requests();
-    finish_if_done();
-  }
+  if (is_idle()) leave_when_idle();
 }
 
 }  // namespace txn

@@ -9,6 +9,9 @@
 // Closing   in steps: stop reading requests, let the answers out, shut down our side and read to the peer's end (or the
 //           kernel would reset the connection over unread bytes and the last answer with it), cancel what the kernel
 //           still holds, wait for its last event, close the descriptor, give the slot back.
+// Leaving   of an idle connection that we want to end: a request may be on its way, and a client may not send one that
+//           moves money again when it was cut off (RFC 9110 section 9.2.2). So the receive is cancelled first, and when
+//           its last event has come and the socket holds nothing, our side is shut down; otherwise it is served.
 #pragma once
 
 #include <netinet/in.h>
@@ -43,10 +46,9 @@ class Connection final : public ListNode<ConnectionListTag>,
   // Takes over `socket`. `over_limit`: every request is refused and the connection closed.
   void open(int socket, const sockaddr_in6& peer, bool over_limit);
 
-  // The server is going away: idle connections close now, the others after the answers they owe.
+  // The server is going away: idle connections leave now, new ones when they have had time for a request, the others
+  // after the answers they owe.
   void begin_drain();
-  // Its next answer is its last.
-  void mark_draining() { draining_ = true; }
   // Ends it now, whatever is under way.
   void abort();
   // As open() was told; until the slot is opened again.
@@ -111,6 +113,10 @@ class Connection final : public ListNode<ConnectionListTag>,
   void finish_if_done();
   void linger();
   bool is_delivered() const;
+  bool is_idle() const;
+  bool has_unread() const;
+  void leave_when_idle();
+  void leave();
   void start_closing();
   void abandon_exchanges();
   bool encrypt();
@@ -124,6 +130,8 @@ class Connection final : public ListNode<ConnectionListTag>,
   State state_ = State::kClosed;
   bool over_limit_ = false;
   bool draining_ = false;
+  bool has_asked_ = false;        // a byte of a request has come
+  bool leaving_ = false;          // the receive has been cancelled to see whether the connection can end
   bool lingers_briefly_ = false;  // was idle when the drain began
   bool peer_ended_ = false;       // end of stream received
   bool input_ended_ = false;      // that, or TLS's word that there will be no more requests
@@ -135,6 +143,7 @@ class Connection final : public ListNode<ConnectionListTag>,
   std::unique_ptr<TlsStream> tls_;  // from the first byte of a TLS client on
   HttpParser parser_;
   HttpParser::Phase timed_phase_ = HttpParser::Phase::kIdle;
+  int64_t opened_ns_ = 0;
   int64_t deadline_ns_ = 0;  // the timer may be armed for earlier: it then only looks again
   size_t lingered_bytes_ = 0;
   IntrusiveList<Exchange, ExchangeListTag> exchanges_;  // in order of arrival

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "net/http_response.h"
+#include "net/listen.h"
 
 namespace txn {
 namespace {
@@ -36,7 +37,7 @@ sockaddr_in6 peer_of(int socket) {
 }  // namespace
 
 HttpServer::HttpServer(Loop& loop, HttpService& service, HttpServerOptions options)
-    : loop_(loop), service_(service), options_(options), accept_(*this), accept_retry_(*this) {}
+    : loop_(loop), service_(service), options_(options), accept_(*this), accept_retry_(*this), accept_end_(*this) {}
 
 HttpServer::~HttpServer() {
   CHECK(counters_.connections == 0, "a server is drained before it is destroyed");
@@ -49,7 +50,7 @@ void HttpServer::start(int listener) {
 }
 
 void HttpServer::arm_accept() {
-  if (listener_ >= 0 && !draining_ && !accept_.in_flight()) loop_.ring().accept(listener_, accept_);
+  if (listener_ >= 0 && !stopped_accepting_ && !accept_.in_flight()) loop_.ring().accept(listener_, accept_);
 }
 
 void HttpServer::on_accept(const CompletionEvent& event) {
@@ -58,13 +59,13 @@ void HttpServer::on_accept(const CompletionEvent& event) {
   } else if (event.result != -ECANCELED && event.result != -EINTR && event.result != -ECONNABORTED) {
     // Out of descriptors (EMFILE, ENFILE) or memory. What is under way frees them; asking at once would spin.
     ++counters_.accept_errors;
-    if (!event.more && !draining_) {
+    if (!event.more && !stopped_accepting_) {
       loop_.timers().arm(accept_retry_, loop_.clock().now_ns() + kAcceptRetryNs);
       return;
     }
   }
   if (event.more) return;
-  if (draining_) {
+  if (stopped_accepting_) {
     close_listener();
   } else {
     arm_accept();
@@ -96,8 +97,7 @@ void HttpServer::add_connection(int socket) {
   ++counters_.connections;
   open_.push_back(connection);
   connection.open(socket, peer, over_limit);
-  // Accepted while the server drains: it is served once, and told that this was all.
-  if (draining_) connection.mark_draining();
+  if (draining_) connection.begin_drain();
 }
 
 void HttpServer::release(Connection& connection) {
@@ -152,11 +152,10 @@ void HttpServer::rearm_starved() {
 void HttpServer::begin_drain() {
   if (draining_) return;
   draining_ = true;
-  loop_.timers().disarm(accept_retry_);
-  if (accept_.in_flight()) {
-    loop_.ring().cancel(accept_);  // its last event closes the listener
+  if (announces_drain_ && listener_ >= 0 && refuse_handshakes(listener_)) {
+    loop_.timers().arm(accept_end_, loop_.clock().now_ns() + kHandshakesLastNs);
   } else {
-    close_listener();
+    stop_accepting();
   }
   for (Connection* connection = open_.front(); connection != nullptr;) {
     Connection* next = open_.next(*connection);
@@ -164,6 +163,16 @@ void HttpServer::begin_drain() {
     connection = next;
   }
   check_drained();
+}
+
+void HttpServer::stop_accepting() {
+  stopped_accepting_ = true;
+  loop_.timers().disarm(accept_retry_);
+  if (accept_.in_flight()) {
+    loop_.ring().cancel(accept_);  // its last event closes the listener
+  } else {
+    close_listener();
+  }
 }
 
 // Clients whose connections the kernel has already established are taken in first; closing would reset them.

@@ -26,8 +26,9 @@ struct HttpServerOptions {
   int64_t send_timeout_ns = 30 * kNanosPerSecond;     // without the peer taking a byte
   int64_t answer_timeout_ns = 120 * kNanosPerSecond;  // for what is sent at once, however slowly it is taken
   int64_t linger_timeout_ns = 2 * kNanosPerSecond;
-  int64_t drain_linger_timeout_ns = 300 * kNanosPerMilli;  // of connections that were idle when the drain began
-  const CorsPolicy* cors = nullptr;                        // none: no answer speaks of it. Must outlive the server
+  int64_t drain_first_request_timeout_ns = kNanosPerSecond;  // of connections that were new when the drain began
+  int64_t drain_linger_timeout_ns = 300 * kNanosPerMilli;    // of connections that were idle when the drain began
+  const CorsPolicy* cors = nullptr;                          // none: no answer speaks of it. Must outlive the server
   ConnectionQuota* quota = nullptr;  // connections an address, shared by all workers; must outlive the server
 };
 
@@ -42,6 +43,9 @@ inline constexpr size_t kAheadMaxBytes = 64 * 1024;
 // Steps of TLS handshakes in one turn; more wait for the next. A step may take a signature (ECDSA P-256 a tenth of a
 // millisecond, RSA half of one or more), and those who already are connected must not wait for a hundred of them.
 inline constexpr size_t kHandshakesPerTurn = 4;
+// How long a TCP handshake that has begun is waited for before the listener closes: a few round trips of a network that
+// a balancer and its servers share.
+inline constexpr int64_t kHandshakesLastNs = 100 * kNanosPerMilli;
 
 struct HttpServerCounters {
   Gauge connections;  // open now
@@ -79,7 +83,9 @@ class HttpServer final : private Flusher {
   // that this server is about to go before it has gone.
   void announce_drain() { announces_drain_ = true; }
 
-  // Stops accepting, after what is already in the accept queue, and ends connections as they become idle.
+  // Stops accepting, after whoever is already connected, and ends connections as they become idle. When the drain has
+  // been announced, nobody who connects until then is cut off: for kHandshakesLastNs handshakes that have begun are let
+  // through and no others, whose clients try again a second later (RFC 6298 section 2) and find nobody listening.
   void begin_drain();
   bool is_draining() const { return draining_; }
   // Ends what is still there.
@@ -122,6 +128,14 @@ class HttpServer final : private Flusher {
    private:
     HttpServer& server_;
   };
+  class AcceptEnd final : public Timer {
+   public:
+    explicit AcceptEnd(HttpServer& server) : server_(server) {}
+    void on_timer() override { server_.stop_accepting(); }
+
+   private:
+    HttpServer& server_;
+  };
 
   void arm_accept();
   void on_accept(const CompletionEvent& event);
@@ -132,6 +146,7 @@ class HttpServer final : private Flusher {
   void continue_handshakes();
   void rearm_starved();
   void flush() override;
+  void stop_accepting();
   void close_listener();
   bool is_drained() const { return draining_ && listener_ < 0 && counters_.connections == 0 && exchange_count_ == 0; }
   void check_drained();
@@ -144,6 +159,7 @@ class HttpServer final : private Flusher {
   int listener_ = -1;
   bool announces_drain_ = false;
   bool draining_ = false;
+  bool stopped_accepting_ = false;
   size_t refusing_count_ = 0;  // connections above a limit
   size_t exchange_count_ = 0;
   IntrusiveList<Connection, ConnectionListTag> open_;
@@ -163,6 +179,7 @@ class HttpServer final : private Flusher {
   TlsCounters tls_counters_;
   Accept accept_;
   AcceptRetry accept_retry_;
+  AcceptEnd accept_end_;
 };
 
 }  // namespace txn

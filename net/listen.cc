@@ -1,6 +1,7 @@
 #include "net/listen.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace txn {
@@ -84,6 +86,19 @@ Result<Listeners> open_listeners(const std::string& host, uint16_t port, int cou
     if (listen(socket, kBacklog) != 0) return give_up("listen", -1);
   }
   return listeners;
+}
+
+bool refuse_handshakes(int listener) {
+  constexpr uint32_t kFlagsOffset = 13;  // in the TCP header (RFC 9293 section 3.1)
+  constexpr uint32_t kSyn = 0x02;
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlagsOffset),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),  // drop
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0;
 }
 
 }  // namespace txn

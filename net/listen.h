@@ -20,4 +20,10 @@ struct Listeners {
 // afterwards.
 Result<Listeners> open_listeners(const std::string& host, uint16_t port, int count);
 
+// From now on no handshake begins on `listener` (the kernel drops SYNs), and those that have begun still succeed: the
+// listener can be closed a moment later without resetting a client that had been let in. False when the kernel does not
+// do it; then all goes on as before. Source: socket(7), SO_ATTACH_FILTER; a filter on a TCP socket begins at the TCP
+// header.
+bool refuse_handshakes(int listener);
+
 }  // namespace txn

@@ -24,9 +24,9 @@ constexpr std::pair<std::string_view, std::string_view> kSecurityHeaders[] = {
 };
 
 // Words that only somebody who knows the inside could have put into an answer.
-constexpr std::string_view kInternals[] = {
-    "SELECT ", "INSERT ", "UPDATE ", "/work",      "/tmp",     "libpq",  "PGRES", "relation",
-    "psql",    ".cc:",    "socket",  "PostgreSQL", "simdjson", "llhttp", "0x"};
+constexpr std::string_view kInternals[] = {"SELECT ",    "INSERT ",  "UPDATE ",  "/work", "/tmp", "txn-test-",
+                                           "libpq",      "PGRES",    "relation", "psql",  ".cc:", "socket",
+                                           "PostgreSQL", "simdjson", "llhttp",   "0x"};
 
 constexpr int64_t kClockTolerance = 5;
 

@@ -453,5 +453,65 @@ TEST(HttpServer, ADrainDoesNotWaitForIdleClientsToClose) {
   // No client closes, and yet the server thread comes to its end; or this test to its time-out.
 }
 
+// A client cannot know that it is too late before it has seen our end: what it had sent by then is answered.
+TEST(HttpServer, ARequestOnItsWayWhenADrainBeginsIsAnswered) {
+  ServerThread server;
+  RawClient kept(server.port()), fresh(server.port()), slow(server.port());
+  EXPECT_EQ(kept.exchange(format_request("GET", "/now")).status, 200);
+  ASSERT_TRUE(server.eventually([&] { return server.server().connection_count() == 3; }));
+  // The loop is at work on this, and so has not seen the bytes when the drain begins.
+  server.do_on_loop([&] {
+    ASSERT_TRUE(kept.send(format_request("POST", "/now", {}, "kept")));
+    ASSERT_TRUE(fresh.send(format_request("POST", "/now", {}, "fresh")));
+    server.server().begin_drain();
+  });
+  // Connected before, and slower than the others with its first request.
+  std::this_thread::sleep_for(milliseconds(50));
+  ASSERT_TRUE(slow.send(format_request("POST", "/now", {}, "slow")));
+  for (auto& [client, body] : {std::pair{&kept, "/now kept"}, {&fresh, "/now fresh"}, {&slow, "/now slow"}}) {
+    const HttpResponse answer = client->read_response();
+    EXPECT_EQ(answer.body, body);
+    EXPECT_EQ(answer.header("Connection"), "close");
+    EXPECT_EQ(client->wait_for_ending(milliseconds(3000)), RawClient::Ending::kEndOfStream);
+  }
+}
+
+TEST(HttpServer, ARequestOnItsWayWhenTheIdleTimeEndsIsAnswered) {
+  ServerThread server({.idle_timeout_ns = 300 * kNanosPerMilli});
+  RawClient client(server.port());
+  EXPECT_EQ(client.exchange(format_request("GET", "/now")).status, 200);
+  server.do_on_loop([&] {
+    std::this_thread::sleep_for(milliseconds(500));
+    ASSERT_TRUE(client.send(format_request("POST", "/now", {}, "late")));
+  });
+  EXPECT_EQ(client.read_response().body, "/now late");
+}
+
+// Balancers without health checks connect until nobody listens: to the last of them that got through.
+TEST(HttpServer, WhoeverGotAConnectionIsAnsweredWhileTheListenerCloses) {
+  std::atomic<int> answered = 0;
+  std::atomic<int> cut_off = 0;
+  for (int round = 0; round < 5; ++round) {
+    ServerThread server;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 6; ++i) {
+      clients.emplace_back([&] {
+        while (true) {
+          RawClient client(server.port());
+          if (!client.connected()) return;  // nobody listens any more
+          const bool sent = client.send(format_request("POST", "/now", {}, "x"));
+          ++(sent && client.read_response().status == 200 ? answered : cut_off);
+        }
+      });
+    }
+    ASSERT_TRUE(server.eventually([&] { return server.service().requests > 200; }));
+    server.do_on_loop([&] { server.server().announce_drain(); });
+    server.begin_drain();
+    for (std::thread& client : clients) client.join();
+  }
+  EXPECT_GT(answered, 1000);
+  EXPECT_EQ(cut_off, 0);
+}
+
 }  // namespace
 }  // namespace txn

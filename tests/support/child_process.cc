@@ -260,18 +260,19 @@ bool wait_until(const std::function<bool()>& condition, Milliseconds timeout) {
 
 const std::string& run_directory() {
   static const std::string path = [] {
-    char name[] = "/tmp/txn-test-XXXXXX";
-    if (::mkdtemp(name) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
-    ::chmod(name, 0755);  // the database runs as another user
+    const char* chosen = std::getenv("TXN_RUN_DIRECTORY");
+    std::string name = std::string(chosen != nullptr ? chosen : "/tmp") + "/txn-test-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) fatal(std::string("mkdtemp: ") + std::strerror(errno));
+    ::chmod(name.c_str(), 0755);  // the database runs as another user
     Pipe leash = Pipe::create();
     const pid_t janitor = ::fork();
     if (janitor < 0) fatal(std::string("fork: ") + std::strerror(errno));
     if (janitor == 0) {
       leash.write_end.reset();
-      janitor_main(leash.read_end.get(), name);
+      janitor_main(leash.read_end.get(), name.c_str());
     }
     leash.write_end.release();  // closed by the kernel when this process is no more
-    return std::string(name);
+    return name;
   }();
   return path;
 }
