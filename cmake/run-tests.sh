@@ -26,7 +26,7 @@ if [ "$(df --output=fstype /dev/shm 2>/dev/null | tail -n 1)" = tmpfs ] &&
   export TXN_RUN_DIRECTORY="${TXN_RUN_DIRECTORY:-/dev/shm}"
 fi
 
-ctest --test-dir "$build" --output-on-failure --no-tests=error -j2 --output-junit "$report" "$@"
+ctest --test-dir "$build" --output-on-failure --no-tests=error -j3 --output-junit "$report" "$@"
 status=$?
 
 # The report's first element carries the totals.
