@@ -5,6 +5,7 @@
 #include <csignal>
 #include <set>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -31,12 +32,15 @@ constexpr int kSettingsAtOnce = 3;
 // standby-stalled: so long before it clients become impatient, so that those who find commits waiting are.
 constexpr Milliseconds kImpatience{200};
 constexpr Milliseconds kProbePatience{100};
+// For a server to come back that another fault has taken away.
+constexpr Milliseconds kOperatorsPatience{60'000};
 
 // ids-given-again: what is sent arrives so much later at most, so that a batch can be met before its COMMIT.
 constexpr Milliseconds kSlowLine{200};
 
 // One thing that an operator changes. In `change` and `back` a % stands for the database's name. Sessions are ended in
-// between, so that new ones get it; half of them, so that both kinds are at work.
+// between, so that new ones get it; half of them, so that both kinds are at work. Doing any of it twice is as good as
+// once.
 struct SettingChange {
   const char* name;
   const char* change;
@@ -75,10 +79,11 @@ constexpr std::array kSettingChanges{
                   "ALTER TABLE transfer_limits ALTER COLUMN transaction_limit TYPE integer"},
     SettingChange{"the type of idempotency_keys.body", "ALTER TABLE idempotency_keys ALTER COLUMN body TYPE varchar",
                   "ALTER TABLE idempotency_keys ALTER COLUMN body TYPE text"},
-    SettingChange{"a column of accounts", "ALTER TABLE accounts ADD COLUMN branch text NOT NULL DEFAULT 'main'",
-                  "ALTER TABLE accounts DROP COLUMN branch", true},
-    SettingChange{"a column of transaction_logs", "ALTER TABLE transaction_logs ADD COLUMN remark text",
-                  "ALTER TABLE transaction_logs DROP COLUMN remark", true},
+    SettingChange{"a column of accounts",
+                  "ALTER TABLE accounts ADD COLUMN IF NOT EXISTS branch text NOT NULL DEFAULT 'main'",
+                  "ALTER TABLE accounts DROP COLUMN IF EXISTS branch", true},
+    SettingChange{"a column of transaction_logs", "ALTER TABLE transaction_logs ADD COLUMN IF NOT EXISTS remark text",
+                  "ALTER TABLE transaction_logs DROP COLUMN IF EXISTS remark", true},
 };
 
 // Whatever is being changed does not hold for the operator.
@@ -141,17 +146,34 @@ void FaultInstance::expect_progress(const std::string& when) {
 }
 
 void FaultInstance::connect_operator() {
+  operator_.reset();
   operator_ = std::make_unique<DatabaseSession>(session_.bank().database());
   operator_->query(kOperatorSettings);
+}
+
+// Another fault may take the server away from under the operator as well, who connects again and does it again.
+void FaultInstance::operate(const std::string& statement) {
+  const auto deadline = Record::Clock::now() + kOperatorsPatience;
+  while (true) {
+    try {
+      if (operator_ == nullptr || operator_->is_lost()) connect_operator();
+      operator_->query(statement);
+      return;
+    } catch (const std::runtime_error&) {
+      const bool was_reached = operator_ != nullptr && !operator_->is_lost();
+      if (was_reached || Record::Clock::now() >= deadline) throw;
+      std::this_thread::sleep_for(Milliseconds(100));
+    }
+  }
 }
 
 void FaultInstance::alter(std::string statement) {
   const std::string name = session_.bank().database().name();
   if (const size_t at = statement.find('%'); at != std::string::npos) statement.replace(at, 1, name);
-  operator_->query(statement);
-  if (statement.starts_with("ALTER SYSTEM")) operator_->query("SELECT pg_reload_conf()");
+  operate(statement);
+  if (statement.starts_with("ALTER SYSTEM")) operate("SELECT pg_reload_conf()");
   if (statement.starts_with("ALTER TABLE")) return;  // who is connected already has to cope with it
-  operator_->query(
+  operate(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'replica-%' AND random() < "
       "0.5");
 }
@@ -492,7 +514,11 @@ void FaultInstance::end() {
       for_lines([](Proxy& line) { line.cut_silent(); });
       break;
     case Fault::kRowLocked:
-      operator_->query(random_() % 2 == 0 ? "COMMIT" : "ROLLBACK");
+      try {
+        operator_->query(random_() % 2 == 0 ? "COMMIT" : "ROLLBACK");
+      } catch (const std::runtime_error&) {
+        if (!operator_->is_lost()) throw;  // otherwise its lock has gone with it
+      }
       locked_until_ = Record::Clock::now();
       operator_.reset();
       break;

@@ -120,6 +120,7 @@ class FaultInstance {
   void lock_row();
   void connect_operator();
   void alter(std::string statement);
+  void operate(const std::string& statement);
   void change_settings();
   void expect_progress(const std::string& when);
   Findings judge_row_locked();

@@ -173,6 +173,8 @@ DatabaseSession::DatabaseSession(const Database& database)
 
 DatabaseSession::~DatabaseSession() { PQfinish(connection_); }
 
+bool DatabaseSession::is_lost() const { return PQstatus(connection_) != CONNECTION_OK; }
+
 Rows DatabaseSession::query(const std::string& sql) {
   const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection_, sql.c_str()), &PQclear);
   const ExecStatusType status = PQresultStatus(result.get());

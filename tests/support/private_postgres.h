@@ -56,6 +56,8 @@ class DatabaseSession {
   ~DatabaseSession();
 
   Rows query(const std::string& sql);
+  // Whether the last query has lost the connection. Whether it was carried out is not known then.
+  bool is_lost() const;
 
  private:
   pg_conn* connection_;
