@@ -1,7 +1,8 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate monitor build test postgres-versions debian lint asan tsan fuzz chaos simulate bench clean
+.PHONY: help run certificate monitor build test postgres-versions debian upgrade release lint asan tsan fuzz chaos simulate bench
+.PHONY: clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 # Clang has libFuzzer, and compiles instrumented code in less time.
@@ -44,6 +45,16 @@ postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of Postg
 
 debian:  ## make run and make test on a fresh Debian RELEASE=trixie, in a chroot (root, debootstrap); ONLY=run, test or ci
 	@cmake/test-debian.sh $(or $(RELEASE),trixie) $(ONLY)
+
+upgrade:  ## Rolls two replicas from the last release (deploy/last-release) to this tree and back, under load, behind HAProxy
+	@$(DEPENDENCIES) build test
+	@cmake/fetch-proxies.sh
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target transactions-service upgrade_test
+	@last=$$(cmake/build-last-release.sh) && TXN_LAST_RELEASE=$$last build/release/tests/upgrade_test --gtest_filter='Releases/*'
+
+release:  ## Checks, commits and tags a release: VERSION=X.Y.Z; DRY_RUN=1 shows what it would do (docs/releasing.md)
+	@cmake/release.sh $(if $(DRY_RUN),--dry-run) $(VERSION)
 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
 	@$(DEPENDENCIES) build test clang
