@@ -1,7 +1,8 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate monitor build test postgres-versions debian upgrade release lint asan tsan fuzz chaos simulate bench
+.PHONY: help run certificate monitor build test postgres-versions debian upgrade release install package
+.PHONY: package-test lint asan tsan fuzz chaos simulate bench
 .PHONY: clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
@@ -52,6 +53,17 @@ upgrade:  ## Rolls two replicas from the last release (deploy/last-release) to t
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target transactions-service upgrade_test
 	@last=$$(cmake/build-last-release.sh) && TXN_LAST_RELEASE=$$last build/release/tests/upgrade_test --gtest_filter='Releases/*'
+
+install: build  ## Installs binary, systemd unit, settings and documents: PREFIX=/usr/local DESTDIR=
+	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(or $(PREFIX),/usr/local)
+
+package:  ## Builds the Debian package, in build/packages (docs/systemd.md)
+	@$(DEPENDENCIES) build
+	@cmake/package.sh
+
+package-test:  ## Installs, starts, upgrades, removes and purges the package in a Debian RELEASE=bookworm (root, debootstrap)
+	@$(DEPENDENCIES) build package
+	@cmake/test-package.sh $(or $(RELEASE),bookworm)
 
 release:  ## Checks, commits and tags a release: VERSION=X.Y.Z; DRY_RUN=1 shows what it would do (docs/releasing.md)
 	@cmake/release.sh $(if $(DRY_RUN),--dry-run) $(VERSION)

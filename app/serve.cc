@@ -273,6 +273,7 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
       .field("workers", settings.workers)
       .field("tls", serves_tls(settings))
       .field("pid", getpid());
+  tell_supervisor("READY=1");
 
   const auto change_keys = [&] {
     for (auto& worker : workers) worker->change_keys(key_source.make_keys());
@@ -288,6 +289,10 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     if (key_source.poll()) change_keys();
   };
   const int stop_signal = wait_for_stop(signals, reload, poll_keys);
+  // It waits for as long as its own settings say, unless it is told that we take longer.
+  const auto longest = settings.drain_delay + settings.drain_timeout + std::chrono::nanoseconds(2 * kForceAfterNs);
+  tell_supervisor(concat("STOPPING=1\nEXTEND_TIMEOUT_USEC=",
+                         std::chrono::duration_cast<std::chrono::microseconds>(longest).count()));
   if (settings.drain_delay.count() > 0) {
     LOG(kInfo, "app.serve", "Transactions service about to drain; /readyz is 503, the rest is served as before")
         .field("signal", stop_signal)
