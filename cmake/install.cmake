@@ -71,7 +71,7 @@ set(CPACK_PACKAGE_NAME transactions-service)
 set(CPACK_PACKAGE_VERSION ${TXN_PACKAGE_VERSION})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "bank transactions over HTTP, durable in PostgreSQL")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
-  "Deposits, withdrawals and transfers over HTTP, for banks. An answer of 200\n means committed, durable in PostgreSQL, and visible to the next read.\n .\n Needs Linux 6.1 or newer for io_uring, and a PostgreSQL server, 15 or newer,\n here or elsewhere.")
+  "Deposits, withdrawals and transfers over HTTP, for banks. An answer of 200\nmeans committed, durable in PostgreSQL, and visible to the next read.\n\nNeeds Linux 6.1 or newer for io_uring, and a PostgreSQL server, 15 or newer,\nhere or elsewhere.")
 set(CPACK_PACKAGE_CONTACT "transactions-service contributors <maintainers@transactions-service.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_SET_DESTDIR ON)

@@ -31,6 +31,12 @@ elif [ -e .git ] && commit=$("${git[@]}" rev-parse --short=12 HEAD 2>/dev/null) 
 fi
 [[ "$version" =~ ^[0-9][0-9A-Za-z.+~]*$ ]] || die "\"$version\" is no version of a package"
 
+# The same commit gives the same package, to the byte.
+if [ -z "${SOURCE_DATE_EPOCH-}" ] && [ -e .git ]; then
+  SOURCE_DATE_EPOCH=$("${git[@]}" log -1 --format=%ct)
+  export SOURCE_DATE_EPOCH
+fi
+
 log=build/packages/package.log
 mkdir -p build/packages
 {
