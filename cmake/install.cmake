@@ -6,6 +6,10 @@
 include(GNUInstallDirs)
 set(txn_doc ${CMAKE_INSTALL_DATADIR}/doc/transactions-service)
 set(txn_debian ${PROJECT_SOURCE_DIR}/deploy/debian)
+# A build between releases is newer than the release before it, and older than the next one.
+set(TXN_PACKAGE_VERSION ${PROJECT_VERSION} CACHE STRING "Version of the package; cmake/package.sh says it")
+set(TXN_MAINTAINER "transactions-service contributors <maintainers@transactions-service.invalid>" CACHE STRING
+  "Who answers for the package")
 
 install(TARGETS transactions-service RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
@@ -28,6 +32,10 @@ install(CODE "
   include(\"${PROJECT_BINARY_DIR}/packaging/copyright.variables.cmake\")
   configure_file(\"${txn_debian}/transactions-service.service.in\"
     \"${PROJECT_BINARY_DIR}/packaging/transactions-service.service\" @ONLY)
+  string(TIMESTAMP now \"%a, %d %b %Y %H:%M:%S +0000\" UTC)
+  file(WRITE \"${PROJECT_BINARY_DIR}/packaging/changelog\"
+    \"transactions-service (${TXN_PACKAGE_VERSION}) unstable; urgency=medium\\n\\n\"
+    \"  * What is new is in NEWS.md.gz.\\n\\n -- ${TXN_MAINTAINER}  \${now}\\n\")
   configure_file(\"${txn_debian}/copyright.in\" \"${PROJECT_BINARY_DIR}/packaging/copyright\" @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/packaging/transactions-service.service DESTINATION lib/systemd/system)
 
@@ -52,7 +60,8 @@ endforeach()
 # Compressed as Debian wants it: without the time of day in it, so that the same tree gives the same package.
 find_program(GZIP gzip)
 foreach(pair transactions-service.1=${txn_debian}/transactions-service.1=${CMAKE_INSTALL_MANDIR}/man1
-             changelog=${PROJECT_SOURCE_DIR}/CHANGELOG.md=${txn_doc})
+             changelog=${PROJECT_BINARY_DIR}/packaging/changelog=${txn_doc}
+             NEWS.md=${PROJECT_SOURCE_DIR}/CHANGELOG.md=${txn_doc})
   string(REGEX MATCH "^([^=]*)=([^=]*)=(.*)$" pair "${pair}")
   set(name ${CMAKE_MATCH_1})
   set(destination ${CMAKE_MATCH_3})
@@ -64,15 +73,13 @@ endforeach()
 
 # --- The Debian package: `make package` --------------------------------------------------------------------------------
 
-# A build between releases is newer than the release before it, and older than the next one.
-set(TXN_PACKAGE_VERSION ${PROJECT_VERSION} CACHE STRING "Version of the package; cmake/package.sh says it")
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME transactions-service)
 set(CPACK_PACKAGE_VERSION ${TXN_PACKAGE_VERSION})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "bank transactions over HTTP, durable in PostgreSQL")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
   "Deposits, withdrawals and transfers over HTTP, for banks. An answer of 200\nmeans committed, durable in PostgreSQL, and visible to the next read.\n\nNeeds Linux 6.1 or newer for io_uring, and a PostgreSQL server, 15 or newer,\nhere or elsewhere.")
-set(CPACK_PACKAGE_CONTACT "transactions-service contributors <maintainers@transactions-service.invalid>")
+set(CPACK_PACKAGE_CONTACT ${TXN_MAINTAINER})
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_INSTALL_PREFIX /usr)
