@@ -148,7 +148,7 @@ std::vector<std::string> reversed_arguments(int argc, const char* const* argv) {
 // What a release is, for those who roll out and back.
 std::string version_line() {
   return concat(kProgram, " ", version(), " (commit ", commit(), ", schema ", embedded_migrations().size(),
-                ", serves on schemas from ", oldest_schema_served(), ")");
+                ", serves on ", oldest_schema_served(), " and newer, as far as the database allows)");
 }
 
 EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {

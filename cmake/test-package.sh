@@ -94,7 +94,7 @@ ExecStopPost=/bin/systemctl --no-block --force exit
 UNIT
   ln -sf ../package-test.service "$root/etc/systemd/system/multi-user.target.wants/"
   sed -i 's/^After=.*/After=basic.target/' "$root/etc/systemd/system/package-test.service"
-  timeout --kill-after=5 300 systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe -D "$root" \
+  timeout --kill-after=5 300 systemd-nspawn --quiet --register=no --resolv-conf=off --keep-unit --boot --console=pipe -D "$root" \
     >"$log.nspawn" 2>&1 </dev/null || true
   rm -f "$root/etc/systemd/system/package-test.service" "$root/etc/systemd/system/multi-user.target.wants/package-test.service"
   [ ! -e "$root/test/booted" ] || is_booted=yes

@@ -131,10 +131,12 @@ SETTINGS
     check 'the settings are good, as the service sees them' run_as $name --config /etc/$name/$name.conf check-config
     $name --config /etc/$name/$name.conf token >/test/token
 
+    check 'it can be enabled' systemctl --quiet enable $name
     check 'it starts' start
     check 'it is ready' answers
     check 'it moves money' deposit
-    check 'it runs as its user' test "$(stat -c %U "/proc/$(pid_of)")" = $name
+    # (/proc/PID itself belongs to root: the service lets nobody look into it.)
+    check 'it runs as its user' grep -qE "^Uid:([[:space:]]+$(id -u $name)){4}\$" "/proc/$(pid_of)/status"
     check 'its log is for itself alone' test "$(stat -c '%a %U' /var/log/$name/app.json.log)" = "640 $name"
     if has_systemd; then
       check 'a system call filter is on' grep -q '^Seccomp:[[:space:]]*2' "/proc/$(pid_of)/status"
@@ -167,6 +169,8 @@ SETTINGS
     check 'logs and settings are gone' test ! -e /var/log/$name -a ! -e /etc/$name/$name.conf
     check 'keys are not' test -f /etc/$name/pin-secret
     rm -r "/etc/${name:?}"
+    # What it had brought with it.
+    apt-get -qq -o Dpkg::Use-Pty=0 autoremove -y >/dev/null
     pg_ctlcluster "$(ls /etc/postgresql)" main stop
     list_files >/test/files-after
     check 'nothing else is left' bash -c "comm -13 /test/files-before /test/files-after | grep -vE '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$'; [ \$(comm -13 /test/files-before /test/files-after | grep -cvE '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$') -eq 0 ]"
