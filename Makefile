@@ -110,4 +110,4 @@ lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: al
 	@cmake/lint.py build/release $(if $(DEEP),--deep)
 
 clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
-	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian
+	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian build/packages build/last-release

@@ -1,5 +1,5 @@
 #!/bin/bash
-# cmake/release.sh on clones of this checkout, and what deploy/last-release names:  release_test.sh
+# cmake/release.sh on a copy of this checkout, cmake/write-commit.cmake, and what deploy/last-release names:  release_test.sh
 #
 # Prints a line for each check; exit 0 when all hold, 1 when one does not, 77 without Git or outside of a checkout.
 set -euo pipefail
@@ -96,6 +96,23 @@ check 'the commit after it names it' grep -q "^$(git rev-parse HEAD~1) 9.0.0\$" 
 check 'the checkout is clean' test -z "$(git status --porcelain)"
 check 'the same again is refused' refuses 'the tag v9.0.0 is there already' "$release" 9.0.0
 check 'nothing new is no release' refuses 'no entry under' "$release" 9.0.1
+
+# Which commit a build says it is.
+commit=$work/commit.cc
+write_commit() { cmake -DSOURCE="$1" -DCOMMIT="$2" -DOUTPUT="$commit" -P "$root/cmake/write-commit.cmake"; }
+# says TEXT SOURCE COMMIT
+says() { write_commit "$2" "$3" && cat "$commit" && grep -qF "return \"$1\";" "$commit"; }
+short=$(git rev-parse --short=12 HEAD)
+check 'a build says its commit' says "$short" "$clone" ''
+touch -d 2000-01-01 "$commit"
+check 'which is written only once' says "$short" "$clone" ''
+check 'so that nothing is compiled anew' test "$(date -r "$commit" +%Y)" = 2000
+echo >>CHANGELOG.md
+check 'it says that files were edited' says "$short-changed" "$clone" ''
+git checkout --quiet CHANGELOG.md
+check 'it says what it is told' says v9.0.0 "$clone" v9.0.0
+check 'without Git it does not know' says unknown "$clone/cmake" ''
+check 'nonsense is refused' bash -c "! cmake -DSOURCE='$clone' -DCOMMIT='a\"b' -DOUTPUT='$commit' -P '$root/cmake/write-commit.cmake'"
 
 # The real one: a commit that whoever has the whole history has.
 cd "$root"
