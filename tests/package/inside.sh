@@ -46,7 +46,10 @@ stop() {
     [ "$(systemctl show --property Result --property ExecMainStatus --value $name | tr '\n' ' ')" = 'success 0 ' ]
   else
     kill -TERM "$(cat /test/pid)"
-    while [ -d "/proc/$(cat /test/pid)" ] && ! grep -q 'Transactions service stopped' /test/service.log; do sleep 0.1; done
+    for _ in $(seq 600); do
+      ! grep -q 'Transactions service stopped' /test/service.log || break
+      sleep 0.1
+    done
     grep -q 'Transactions service stopped' /test/service.log
   fi
 }
@@ -103,8 +106,12 @@ case "${1-}" in
     fi
 
     # As docs/systemd.md says.
-    pg_ctlcluster "$(ls /etc/postgresql)" main start
-    until runuser -u postgres -- pg_isready --quiet; do sleep 0.2; done
+    # Under systemd it is there already.
+    pg_ctlcluster "$(ls /etc/postgresql)" main start || true
+    for _ in $(seq 300); do
+      ! runuser -u postgres -- pg_isready --quiet || break
+      sleep 0.2
+    done
     runuser -u postgres -- psql --quiet --set ON_ERROR_STOP=1 <<'SQL'
 CREATE ROLE bank_owner LOGIN PASSWORD 'owner-of-the-test';
 CREATE ROLE bank_service LOGIN PASSWORD 'service-of-the-test';
