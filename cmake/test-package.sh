@@ -72,6 +72,7 @@ if [ "${2-}" != --inside ]; then
 fi
 
 mount --make-rprivate /
+mount -t proc proc /proc
 inside=(chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive)
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"

@@ -26,7 +26,7 @@ has_systemd() { [ -d /run/systemd/system ]; }
 install() { apt-get -qq -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@"; }
 
 # By the unit, or as it would be done.
-run_as() { setpriv --reuid $name --regid $name --init-groups env -i PATH=/usr/bin:/bin "$@"; }
+as_service=(setpriv --reuid $name --regid $name --init-groups env -i PATH=/usr/bin:/bin)
 start() {
   if has_systemd; then
     systemctl start $name
@@ -35,7 +35,7 @@ start() {
   mkdir -p /var/log/$name
   chown $name:$name /var/log/$name
   chmod 0750 /var/log/$name
-  run_as $name serve --config /etc/$name/$name.conf >/test/service.log 2>&1 &
+  "${as_service[@]}" $name serve --config /etc/$name/$name.conf >/test/service.log 2>&1 &
   echo $! >/test/pid
 }
 pid_of() { if has_systemd; then systemctl show --property MainPID --value $name; else cat /test/pid; fi; }
@@ -53,7 +53,7 @@ stop() {
     grep -q 'Transactions service stopped' /test/service.log
   fi
 }
-answers() { curl -fsS --retry 50 --retry-delay 1 --retry-all-errors --max-time 5 http://127.0.0.1:8002/readyz; }
+answers() { curl -fsS --silent --retry 30 --retry-delay 1 --retry-all-errors --max-time 5 http://127.0.0.1:8002/readyz; }
 deposit() {
   curl -fsS -H "Authorization: Bearer $(cat /test/token)" -H 'Content-Type: application/json' \
     -d '{"account_number": 1001, "amount": 10.00}' http://127.0.0.1:8002/api/v1/deposits
@@ -117,6 +117,7 @@ CREATE ROLE bank_owner LOGIN PASSWORD 'owner-of-the-test';
 CREATE ROLE bank_service LOGIN PASSWORD 'service-of-the-test';
 CREATE DATABASE gdb_transactions OWNER bank_owner ENCODING 'UTF8' TEMPLATE template0;
 SQL
+    echo 'PGSSLMODE=require' >/etc/default/$name
     umask 077
     head -c 48 /dev/urandom | base64 -w 0 >/etc/$name/jwt-secret
     head -c 48 /dev/urandom | base64 -w 0 >/etc/$name/pin-secret
@@ -125,7 +126,9 @@ SQL
     chgrp $name /etc/$name/jwt-secret /etc/$name/pin-secret /etc/$name/database-password
     chmod 640 /etc/$name/jwt-secret /etc/$name/pin-secret /etc/$name/database-password
     cat >>/etc/$name/$name.conf <<'SETTINGS'
-DATABASE_URL=postgresql://bank_service@127.0.0.1/gdb_transactions
+DATABASE_HOST=127.0.0.1
+DATABASE_USER=bank_service
+DATABASE_NAME=gdb_transactions
 DATABASE_PASSWORD_FILE=/etc/transactions-service/database-password
 JWT_SECRET_KEY_FILE=/etc/transactions-service/jwt-secret
 PIN_SECRET_KEY_FILE=/etc/transactions-service/pin-secret
@@ -135,7 +138,7 @@ SETTINGS
     owner=postgresql://bank_owner:owner-of-the-test@127.0.0.1/gdb_transactions
     check 'it migrates' $name --database-url "$owner" migrate --grant-to bank_service
     check 'demo accounts can be made' $name --database-url "$owner" seed-demo
-    check 'the settings are good, as the service sees them' run_as $name --config /etc/$name/$name.conf check-config
+    check 'the settings are good, as the service sees them' "${as_service[@]}" $name --config /etc/$name/$name.conf check-config
     $name --config /etc/$name/$name.conf token >/test/token
 
     check 'it can be enabled' systemctl --quiet enable $name
@@ -166,7 +169,7 @@ SETTINGS
     check 'it drains' stop
     check 'the old release starts' start
     check 'it is ready' answers
-    check 'the books are right' run_as $name --config /etc/$name/$name.conf verify-ledger
+    check 'the books are right' "${as_service[@]}" $name --config /etc/$name/$name.conf verify-ledger
     if ! has_systemd; then check 'it drains' stop; fi
 
     check 'it is removed' apt-get -qq -o Dpkg::Use-Pty=0 remove -y $name
@@ -175,7 +178,7 @@ SETTINGS
     check 'it is purged' apt-get -qq -o Dpkg::Use-Pty=0 purge -y $name
     check 'logs and settings are gone' test ! -e /var/log/$name -a ! -e /etc/$name/$name.conf
     check 'keys are not' test -f /etc/$name/pin-secret
-    rm -r "/etc/${name:?}"
+    rm -r "/etc/${name:?}" "/etc/default/${name:?}"
     # What it had brought with it.
     apt-get -qq -o Dpkg::Use-Pty=0 autoremove -y >/dev/null
     pg_ctlcluster "$(ls /etc/postgresql)" main stop
