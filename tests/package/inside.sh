@@ -26,7 +26,7 @@ has_systemd() { [ -d /run/systemd/system ]; }
 install() { apt-get -qq -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@"; }
 
 # By the unit, or as it would be done.
-as_service=(setpriv --reuid $name --regid $name --init-groups env -i PATH=/usr/bin:/bin)
+as_service=(setpriv --reuid "$name" --regid "$name" --init-groups env -i PATH=/usr/bin:/bin)
 start() {
   if has_systemd; then
     systemctl start $name
