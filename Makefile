@@ -1,7 +1,9 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate monitor build test postgres-versions debian lint asan tsan fuzz chaos simulate bench clean
+.PHONY: help run certificate monitor build test postgres-versions debian upgrade release install package
+.PHONY: package-test lint asan tsan fuzz chaos simulate bench
+.PHONY: clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 # Clang has libFuzzer, and compiles instrumented code in less time.
@@ -45,6 +47,27 @@ postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of Postg
 debian:  ## make run and make test on a fresh Debian RELEASE=trixie, in a chroot (root, debootstrap); ONLY=run, test or ci
 	@cmake/test-debian.sh $(or $(RELEASE),trixie) $(ONLY)
 
+upgrade:  ## Rolls two replicas from the last release (deploy/last-release) to this tree and back, under load, behind HAProxy
+	@$(DEPENDENCIES) build test
+	@cmake/fetch-proxies.sh
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target transactions-service upgrade_test
+	@last=$$(cmake/build-last-release.sh) && TXN_LAST_RELEASE=$$last build/release/tests/upgrade_test --gtest_filter='Releases/*'
+
+install: build  ## Installs binary, systemd unit, settings and documents: PREFIX=/usr/local DESTDIR=
+	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(or $(PREFIX),/usr/local)
+
+package:  ## Builds the Debian package, in build/packages (docs/systemd.md)
+	@$(DEPENDENCIES) build
+	@cmake/package.sh
+
+package-test:  ## Installs, starts, upgrades, removes and purges the package in a Debian RELEASE=bookworm (root, debootstrap)
+	@$(DEPENDENCIES) build package
+	@cmake/test-package.sh $(or $(RELEASE),bookworm)
+
+release:  ## Checks, commits and tags a release: VERSION=X.Y.Z; DRY_RUN=1 shows what it would do (docs/releasing.md)
+	@cmake/release.sh $(if $(DRY_RUN),--dry-run) $(VERSION)
+
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
 	@$(DEPENDENCIES) build test clang
 	@cmake/fetch-proxies.sh
@@ -87,4 +110,4 @@ lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: al
 	@cmake/lint.py build/release $(if $(DEEP),--deep)
 
 clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
-	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian
+	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian build/packages build/last-release

@@ -199,13 +199,27 @@ Result<void> check_privileges(Session& session, Findings& findings) {
   return excess->check();
 }
 
+void describe_schema(int version, Findings& findings) {
+  const auto known = static_cast<int>(embedded_migrations().size());
+  if (version < known) {
+    findings.warning(
+        concat("database: schema version ", version, ", this release serves on it; `migrate` brings it to ", known));
+  } else if (version > known) {
+    findings.warning(concat("database: schema version ", version, ", of a newer release; this one knows ", known,
+                            " and may serve on it"));
+  } else {
+    findings.ok(concat("database: schema version ", version));
+  }
+}
+
 Result<void> check_database(const std::string& conninfo, const Settings& settings, Findings& findings) {
   auto session = Session::connect(conninfo);
   if (!session) return std::unexpected(session.error());
   if (auto checked = check_server(*session, settings, findings); !checked) return checked;
   if (auto checked = check_durability(*session, findings); !checked) return checked;
-  if (auto checked = check_schema_version(*session); !checked) return checked;
-  findings.ok(concat("database: schema version ", embedded_migrations().size()));
+  const auto version = check_schema_version(*session);
+  if (!version) return std::unexpected(version.error());
+  describe_schema(*version, findings);
   if (auto checked = check_id_sequence(*session); !checked) {
     if (checked.error().kind != ErrorKind::kInvalidArgument) return checked;
     findings.error("database: " + checked.error().message);

@@ -14,6 +14,7 @@
 #include "core/check.h"
 #include "core/concat.h"
 #include "core/version.h"
+#include "db/migrate.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): unistd.h has it only with _GNU_SOURCE
 
@@ -144,6 +145,12 @@ std::vector<std::string> reversed_arguments(int argc, const char* const* argv) {
   return arguments;
 }
 
+// What a release is, for those who roll out and back.
+std::string version_line() {
+  return concat(kProgram, " ", version(), " (commit ", commit(), ", schema ", embedded_migrations().size(),
+                ", serves on ", oldest_schema_served(), " and newer, as far as the database allows)");
+}
+
 EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {
   // CLI11 reports requests for help through its exceptions as well; exit() has the texts.
   std::ostringstream out;
@@ -211,7 +218,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* c
   CommandLine line;
   CLI::App app("Deposits, withdrawals and transfers over HTTP, durable in PostgreSQL", kProgram);
   app.set_help_flag("-h,--help", "prints this text");
-  app.set_version_flag("--version", concat(kProgram, " ", version()), "prints the version");
+  app.set_version_flag("--version", version_line(), "prints version, commit and schemas");
   add_commands(app, line);
   add_settings(app, line);
   try {

@@ -397,7 +397,7 @@ void write_process(Page& page, const Settings& settings, int64_t start_us) {
                "Waits that found more completions than the ring has room for; the kernel had kept them.",
                [](const WorkerMetrics& worker) { return worker.ring->overflows(); });
   page.writer().family("transactions_service_build_info", MetricType::kGauge, "Always 1; the labels say what runs.");
-  page.writer().sample({{"version", version()}, {"compiler", __VERSION__}}, 1);
+  page.writer().sample({{"version", version()}, {"commit", commit()}, {"compiler", __VERSION__}}, 1);
   page.value("transactions_service_workers", MetricType::kGauge, "Event loops of this process: WORKERS.",
              static_cast<uint64_t>(settings.workers));
 

@@ -4,13 +4,17 @@
 #include <openssl/mem.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/config.h"
@@ -93,6 +97,24 @@ Result<void> confine_process(bool core_dumps) {
   if (setrlimit(RLIMIT_CORE, &none) != 0) return fail_errno("RLIMIT_CORE", errno);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return fail_errno("PR_SET_DUMPABLE", errno);
   return {};
+}
+
+void tell_supervisor(std::string_view state) {
+  const char* const path = std::getenv("NOTIFY_SOCKET");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path == nullptr || (path[0] != '/' && path[0] != '@')) return;
+  const size_t length = std::strlen(path);
+  if (length >= sizeof address.sun_path) return;
+  std::memcpy(address.sun_path, path, length);
+  if (path[0] == '@') address.sun_path[0] = '\0';  // a name that is in no file system
+  const int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return;
+  const auto address_length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+  // Nobody is helped by hearing that the supervisor did not.
+  std::ignore = sendto(descriptor, state.data(), state.size(), MSG_NOSIGNAL,
+                       reinterpret_cast<const sockaddr*>(&address), address_length);
+  close(descriptor);
 }
 
 }  // namespace txn

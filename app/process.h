@@ -1,4 +1,4 @@
-// What others on the machine get to see of this process: its arguments, its environment, its memory.
+// What others on the machine get to see of this process: its arguments, its environment, its memory, how far it is.
 #pragma once
 
 #include <span>
@@ -25,5 +25,9 @@ void hide_secrets(std::span<char* const> arguments, char** environment);
 // to it nor read it (PR_SET_DUMPABLE, RLIMIT_CORE). Root and whoever has CAP_SYS_PTRACE still can. kSystem when the
 // kernel refuses.
 Result<void> confine_process(bool core_dumps);
+
+// Tells systemd, or whoever else has set NOTIFY_SOCKET, how far this process is: `state` is what sd_notify(3) would
+// send, like "READY=1". Nothing happens where nobody has asked, and where nobody listens. Never waits.
+void tell_supervisor(std::string_view state);
 
 }  // namespace txn

@@ -87,8 +87,17 @@ Result<void> check_database(const Settings& settings) {
   if (!session) return std::unexpected(session.error());
   if (auto limited = session->run_script(kLimitQuestions); !limited) return limited;
   if (auto fits = check_encoding(*session); !fits) return fits;
-  if (auto fits = check_schema_version(*session); !fits) return fits;
-  return check_id_sequence(*session);
+  const auto schema = check_schema_version(*session);
+  if (!schema) return std::unexpected(schema.error());
+  if (auto sound = check_id_sequence(*session); !sound) return sound;
+  const auto known = static_cast<int>(embedded_migrations().size());
+  if (*schema != known)
+    LOG(kWarning, "app.serve",
+        *schema < known ? "The database's schema is older than this release's; `migrate` brings it up to date"
+                        : "The database's schema is newer than this release, which may serve on it")
+        .field("schema", *schema)
+        .field("schema_of_release", known);
+  return {};
 }
 
 // A database that is away now may come back, and whatever keeps us from asking it may pass. What has been read and does
@@ -257,11 +266,14 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
         .field("operations_port", operations->port);
   LOG(kInfo, "app.serve", "Transactions service started")
       .field("version", version())
+      .field("commit", commit())
+      .field("schema_of_release", embedded_migrations().size())
       .field("host", settings.service_host)
       .field("port", listeners->port)
       .field("workers", settings.workers)
       .field("tls", serves_tls(settings))
       .field("pid", getpid());
+  tell_supervisor("READY=1");
 
   const auto change_keys = [&] {
     for (auto& worker : workers) worker->change_keys(key_source.make_keys());
@@ -277,6 +289,10 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
     if (key_source.poll()) change_keys();
   };
   const int stop_signal = wait_for_stop(signals, reload, poll_keys);
+  // It waits for as long as its own settings say, unless it is told that we take longer.
+  const auto longest = settings.drain_delay + settings.drain_timeout + std::chrono::nanoseconds(2 * kForceAfterNs);
+  tell_supervisor(concat("STOPPING=1\nEXTEND_TIMEOUT_USEC=",
+                         std::chrono::duration_cast<std::chrono::microseconds>(longest).count()));
   if (settings.drain_delay.count() > 0) {
     LOG(kInfo, "app.serve", "Transactions service about to drain; /readyz is 503, the rest is served as before")
         .field("signal", stop_signal)

@@ -25,7 +25,7 @@ def fault:
     elif any(.[]; type == "object" or type == "array") then "a value that is no scalar"
     elif keys_unsorted | join(" ") | test("[^a-z_ ]|pin|token|password|secret|authorization|cookie") then "a member named unlike the others, or like a secret"
     # Numbers of a client's or of chance are not PINs; nor is what stands in a longer row of digits.
-    elif $pins != "" and ([del(.timestamp, .request_id, .trace_id)[] | strings] | join(" ") | test("(^|[^0-9])(" + $pins + ")([^0-9]|$)")) then "a PIN"
+    elif $pins != "" and ([del(.timestamp, .request_id, .trace_id, .commit)[] | strings] | join(" ") | test("(^|[^0-9])(" + $pins + ")([^0-9]|$)")) then "a PIN"
     else null end;
 
 inputs

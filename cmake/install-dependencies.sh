@@ -6,6 +6,7 @@
 #   clang     the compiler of sanitized builds, and what lint takes
 #   bench     load generators
 #   monitor   Prometheus
+#   package   what the test of the Debian package takes
 #   npm       npm, which fetch-postgres.sh takes; not asked for where there is one of another source
 #
 # Says and changes nothing when all are there, which is what the Makefile counts on. For Debian 12 and 13.
@@ -23,6 +24,7 @@ for group in "$@"; do
     test) packages="$packages redis-tools faketime pgbouncer prometheus" ;;
     clang) packages="$packages clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
     bench) packages="$packages wrk" ;;
+    package) packages="$packages debootstrap lintian systemd" ;;
     monitor) packages="$packages prometheus curl" ;;
     npm) packages="$packages npm" ;;
     *)

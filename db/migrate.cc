@@ -16,27 +16,43 @@ constexpr const char* kReleaseLock = "SELECT pg_advisory_unlock(x'74786e5f6d6967
 
 std::string label(const Migration& migration) { return concat(migration.version, " ", migration.name); }
 
+// Whether a database that is at `version`, which is above `known`, lets releases serve that know only `known`. Written
+// such that it can be asked of a table that has no such column yet.
+Result<void> check_newer_schema(Session& session, int64_t version, int64_t known) {
+  const auto rows = session.exec(
+      "SELECT max(coalesce((to_jsonb(m) ->> 'oldest_reader')::integer, m.version)) AS oldest_reader "
+      "FROM schema_migrations m");
+  if (!rows) return std::unexpected(rows.error());
+  const int64_t oldest_reader = rows->integer(0, 0);
+  if (auto sound = rows->check(); !sound) return sound;
+  if (oldest_reader <= known) return {};
+  return fail(ErrorKind::kInvalidArgument, concat("the database is newer than this program: its schema is at version ",
+                                                  version, " and fit for releases that know at least ", oldest_reader,
+                                                  ", this one knows only ", known, ": run a newer release"));
+}
+
 // Compares what the database remembers with what we have. Returns the database's version.
 Result<int> check_history(Session& session, std::span<const Migration> migrations) {
   const auto rows = session.exec("SELECT version, name, checksum FROM schema_migrations ORDER BY version");
   if (!rows) return std::unexpected(rows.error());
+  const auto known = static_cast<int>(migrations.size());
   for (int row = 0; row < rows->size(); ++row) {
     const auto version = rows->integer(row, 0);
     if (const auto sound = rows->check(); !sound) return std::unexpected(sound.error());
-    if (version > static_cast<int64_t>(migrations.size())) {
-      return fail(ErrorKind::kInvalidArgument, concat("the database is newer than this program: it has seen migration ",
-                                                      version, ", the last known here is ", migrations.size()));
-    }
     if (version != row + 1) {
       return fail(ErrorKind::kInvalidArgument,
                   concat("the database has seen migration ", version, " but not ", row + 1));
     }
+    if (row >= known) continue;  // what a newer release has applied; the last word on that follows
     const Migration& migration = migrations[static_cast<size_t>(row)];
     if (rows->text(row, 1) != migration.name || rows->text(row, 2) != migration.checksum) {
       return fail(
           ErrorKind::kInvalidArgument,
           concat("migration ", label(migration), " is not the one that the database has seen: its text has changed"));
     }
+  }
+  if (rows->size() > known) {
+    if (const auto fit = check_newer_schema(session, rows->size(), known); !fit) return std::unexpected(fit.error());
   }
   return rows->size();
 }
@@ -49,6 +65,10 @@ Result<void> apply(Session& session, const Migration& migration, const MigratePa
         session.exec("INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
                      {std::to_string(migration.version), std::string(migration.name), std::string(migration.checksum)});
     if (!recorded) return std::unexpected(recorded.error());
+    if (migration.oldest_reader == 0) return {};
+    const auto told = session.exec("UPDATE schema_migrations SET oldest_reader = $2 WHERE version = $1",
+                                   {std::to_string(migration.version), std::to_string(migration.oldest_reader)});
+    if (!told) return std::unexpected(told.error());
     return {};
   });
 }
@@ -97,6 +117,7 @@ Result<MigrationReport> migrate_locked(Session& session, std::span<const Migrati
 
   MigrationReport report;
   report.version = *version;
+  if (*version >= static_cast<int>(migrations.size())) return report;
   for (const Migration& migration : migrations.subspan(static_cast<size_t>(*version))) {
     if (const auto applied = apply_patiently(session, migration, patience); !applied) {
       return fail(applied.error().kind, concat("migration ", label(migration), ": ", applied.error().message));
@@ -114,7 +135,10 @@ Result<MigrationReport> migrate(Session& session, std::span<const Migration> mig
   for (size_t i = 0; i < migrations.size(); ++i) {
     CHECK(migrations[i].version == static_cast<int>(i) + 1, "migrations are numbered without holes");
   }
-  const std::string set_turn = concat("SET lock_timeout = '", patience.turn.count(), "s'");
+  // A server notices a client that was killed only when it talks to it again, and would keep the locks of a long
+  // statement until then, unless it is told to look.
+  const std::string set_turn =
+      concat("SET client_connection_check_interval = '1s'; SET lock_timeout = '", patience.turn.count(), "s'");
   if (const auto set = session.run_script(set_turn); !set) return std::unexpected(set.error());
   if (const auto locked = session.exec(kTakeLock); !locked) {
     return fail(locked.error().kind, "another migration is running: " + locked.error().message);
@@ -138,20 +162,19 @@ Result<int> schema_version(Session& session) {
   return number;
 }
 
-Result<void> check_schema_version(Session& session) {
+Result<int> check_schema_version(Session& session) {
   const auto version = schema_version(session);
-  if (!version) return std::unexpected(version.error());
+  if (!version) return version;
   const auto known = static_cast<int>(embedded_migrations().size());
-  if (*version < known) {
+  if (*version < oldest_schema_served()) {
     return fail(ErrorKind::kInvalidArgument,
-                concat("the database schema is at version ", *version, ", this program needs ", known,
+                concat("the database schema is at version ", *version, ", this program needs ", oldest_schema_served(),
                        ": run `transactions-service migrate`"));
   }
   if (*version > known) {
-    return fail(ErrorKind::kInvalidArgument, concat("the database schema is at version ", *version,
-                                                    ", this program knows only ", known, ": run a newer release"));
+    if (const auto fit = check_newer_schema(session, *version, known); !fit) return std::unexpected(fit.error());
   }
-  return {};
+  return version;
 }
 
 Result<void> check_encoding(Session& session) {

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -98,6 +102,53 @@ TEST(ConfineProcessDeathTest, LetsDevelopersDebugWhenTold) {
         std::exit(ok ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
+}
+
+// A supervisor's end of NOTIFY_SOCKET, under a name that is in no file system.
+class Supervisor {
+ public:
+  Supervisor() : name_("txn-process-test-" + std::to_string(getpid())) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(&address.sun_path[1], name_.data(), name_.size());
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name_.size());
+    EXPECT_EQ(bind(descriptor_, reinterpret_cast<const sockaddr*>(&address), length), 0);
+    setenv("NOTIFY_SOCKET", ("@" + name_).c_str(), 1);
+  }
+  ~Supervisor() {
+    unsetenv("NOTIFY_SOCKET");
+    close(descriptor_);
+  }
+  // What it was told, "" when nothing.
+  std::string heard() const {
+    std::array<char, 256> text;
+    const ssize_t length = recv(descriptor_, text.data(), text.size(), MSG_DONTWAIT);
+    return length > 0 ? std::string(text.data(), static_cast<size_t>(length)) : "";
+  }
+
+ private:
+  std::string name_;
+  int descriptor_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+};
+
+TEST(Process, ASupervisorIsTold) {
+  const Supervisor supervisor;
+  tell_supervisor("READY=1");
+  EXPECT_EQ(supervisor.heard(), "READY=1");
+  tell_supervisor("STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000");
+  EXPECT_EQ(supervisor.heard(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000");
+  EXPECT_EQ(supervisor.heard(), "");
+}
+
+TEST(Process, WhereNobodyListensNothingHappens) {
+  unsetenv("NOTIFY_SOCKET");
+  tell_supervisor("READY=1");
+  for (const std::string& name :
+       {std::string(""), std::string("no-path"), std::string("/nowhere/socket"), "/" + std::string(200, 'x')}) {
+    setenv("NOTIFY_SOCKET", name.c_str(), 1);
+    tell_supervisor("READY=1");
+  }
+  unsetenv("NOTIFY_SOCKET");
 }
 
 }  // namespace

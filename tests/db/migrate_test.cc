@@ -93,6 +93,82 @@ TEST(Migrate, RefusesADatabaseThatIsNewer) {
   EXPECT_THAT(check_schema_version(session).error().message, HasSubstr("run a newer release"));
 }
 
+// What newer releases have applied, in a database that has all of ours.
+void apply_newer(Session& session, int oldest_reader) {
+  const auto applied = session.exec(
+      "INSERT INTO schema_migrations (version, name, checksum, oldest_reader) "
+      "SELECT max(version) + 1, 'newer', 'dddd', nullif($1::integer, 0) FROM schema_migrations",
+      {std::to_string(oldest_reader)});
+  EXPECT_TRUE(applied.has_value()) << (applied ? "" : applied.error().message);
+}
+
+TEST(Migrate, ANewerSchemaSaysWhichReleasesItIsFitFor) {
+  const auto known = static_cast<int>(embedded_migrations().size());
+  struct Case {
+    std::vector<int> oldest_readers;
+    bool is_fit;
+  };
+  // 0: it does not say, so it is fit for nobody who does not know it.
+  for (const Case& c : {Case{{known}, true}, Case{{known - 1}, true}, Case{{known + 1}, false}, Case{{0}, false},
+                        Case{{known, known}, true}, Case{{known + 1, known}, false}, Case{{known, known + 1}, false}}) {
+    const Database database = postgres().create_database("migrate");
+    Session session = connect(database);
+    ASSERT_TRUE(migrate(session).has_value());
+    for (const int oldest_reader : c.oldest_readers) apply_newer(session, oldest_reader);
+    const int newest = known + static_cast<int>(c.oldest_readers.size());
+    const std::string before =
+        database.value("SELECT string_agg(m::text, '|' ORDER BY version) FROM schema_migrations m");
+
+    const auto fits = check_schema_version(session);
+    const auto migrated = migrate(session);
+    ASSERT_EQ(fits.has_value(), c.is_fit) << testing::PrintToString(c.oldest_readers);
+    ASSERT_EQ(migrated.has_value(), c.is_fit) << testing::PrintToString(c.oldest_readers);
+    EXPECT_EQ(database.value("SELECT string_agg(m::text, '|' ORDER BY version) FROM schema_migrations m"), before);
+    if (c.is_fit) {
+      EXPECT_EQ(*fits, newest);
+      EXPECT_EQ(migrated->version, newest);
+      EXPECT_THAT(migrated->applied, IsEmpty());
+    } else {
+      EXPECT_THAT(fits.error().message, HasSubstr("fit for releases that know at least"));
+      EXPECT_EQ(fits.error().kind, ErrorKind::kInvalidArgument);
+      EXPECT_EQ(migrated.error().message, fits.error().message);
+    }
+  }
+}
+
+TEST(Migrate, AMigrationLeavesItsOldestReaderInTheDatabase) {
+  const Database database = postgres().create_database("migrate");
+  Session session = connect(database);
+  ASSERT_TRUE(migrate(session).has_value());
+  std::string expected;
+  for (const Migration& migration : embedded_migrations()) {
+    if (migration.oldest_reader == 0) continue;
+    EXPECT_LE(migration.oldest_reader, migration.version);
+    expected += std::to_string(migration.version) + ":" + std::to_string(migration.oldest_reader) + " ";
+  }
+  EXPECT_THAT(expected, HasSubstr("7:7 "));
+  EXPECT_EQ(database.value("SELECT string_agg(version || ':' || oldest_reader || ' ', '' ORDER BY version) "
+                           "FROM schema_migrations WHERE oldest_reader IS NOT NULL"),
+            expected);
+}
+
+TEST(Migrate, SchemasFromTheOldestServedOnWillDo) {
+  const auto known = static_cast<int>(embedded_migrations().size());
+  ASSERT_GE(oldest_schema_served(), 1);
+  ASSERT_LE(oldest_schema_served(), known);
+  Session session = connect(postgres().create_database("migrate"));
+  for (int version = 1; version <= known; ++version) {
+    ASSERT_TRUE(migrate(session, embedded_migrations().first(static_cast<size_t>(version))).has_value());
+    const auto fits = check_schema_version(session);
+    ASSERT_EQ(fits.has_value(), version >= oldest_schema_served()) << version;
+    if (fits) {
+      EXPECT_EQ(*fits, version);
+    } else {
+      EXPECT_THAT(fits.error().message, HasSubstr("run `transactions-service migrate`"));
+    }
+  }
+}
+
 TEST(Migrate, RefusesAMigrationThatWasEdited) {
   Session session = connect(postgres().create_database("migrate"));
   const Migration original[] = {kFirst};
@@ -149,6 +225,7 @@ TEST(Migrate, NobodyQueuesBehindAMigrationThatWaits) {
   std::vector<std::string> lines;
   std::thread migrating([&] {
     MigratePatience patience;
+    patience.lock = std::chrono::milliseconds(1'000);  // long enough to be seen
     patience.on_wait = [&lines](const std::string& line) { lines.push_back(line); };
     report = migrate(session, migrations, patience);
   });

@@ -2,9 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
-
+#include "tests/integration/balancing.h"
 #include "tests/integration/load.h"
 #include "tests/support/private_proxy.h"
 
@@ -16,22 +14,6 @@ using ::testing::IsEmpty;
 constexpr Milliseconds kPatience{60'000};
 // As long as a container takes to start, and longer than HAProxy tries one server (3 times, a second apart).
 constexpr Milliseconds kAway{5'000};
-
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  const size_t at = text.find(what);
-  if (at == std::string::npos) throw std::runtime_error("not found: " + what);
-  return text.replace(at, what.size(), by);
-}
-
-std::string deployed(const std::string& name) {
-  std::ifstream file(std::string(TXN_SOURCE_DIR) + "/deploy/balancers/" + name);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.str().empty()) throw std::runtime_error("deploy/balancers/" + name + " is missing");
-  return text.str();
-}
-
-std::string address(const ServiceProcess& replica) { return "127.0.0.1:" + std::to_string(replica.port()); }
 
 // What nginx has in its own nginx.conf on a machine where it is installed.
 std::string whole_nginx(const std::string& server) {
@@ -73,13 +55,6 @@ class Balancer : public ::testing::Test {
     EXPECT_THAT(errors, IsEmpty()) << proxy.output();
     EXPECT_TRUE(bank.ledger_verifies());
   }
-
- private:
-  static bool is_served_from(ServiceProcess& replica) {
-    const std::string metrics = ApiClient(replica.port()).get("/metrics").body;
-    return metrics.find("http_requests_total{method=\"POST\",endpoint=\"/api/v1/deposits\",status=\"200\"}") !=
-           std::string::npos;
-  }
 };
 
 TEST_F(Balancer, HaproxyWithItsDefaults) {
@@ -93,18 +68,16 @@ TEST_F(Balancer, HaproxyWithItsDefaults) {
 }
 
 TEST_F(Balancer, HaproxyAsDeployed) {
-  expect_no_client_notices("5s", PrivateProxy::Kind::kHaproxy, [](const std::string& one, const std::string& two) {
-    return replaced(
-        replaced(replaced(deployed("haproxy.cfg"), "bind :8000", "bind 127.0.0.1:@PORT@"), "10.0.0.11:8002", one),
-        "10.0.0.12:8002", two);
-  });
+  expect_no_client_notices("5s", PrivateProxy::Kind::kHaproxy,
+                           [](const std::string& one, const std::string& two) { return deployed_haproxy(one, two); });
 }
 
 TEST_F(Balancer, NginxAsDeployed) {
   expect_no_client_notices("2s", PrivateProxy::Kind::kNginx, [](const std::string& one, const std::string& two) {
-    return whole_nginx(replaced(
-        replaced(replaced(deployed("nginx.conf"), "listen 8000", "listen 127.0.0.1:@PORT@"), "10.0.0.11:8002", one),
-        "10.0.0.12:8002", two));
+    return whole_nginx(
+        replaced(replaced(replaced(deployed_balancer("nginx.conf"), "listen 8000", "listen 127.0.0.1:@PORT@"),
+                          "10.0.0.11:8002", one),
+                 "10.0.0.12:8002", two));
   });
 }
 

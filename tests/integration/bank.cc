@@ -45,9 +45,11 @@ std::string transfer_body(int64_t from, int64_t to, std::string_view amount, std
 
 Bank::Bank(const std::string& name, const Settings& extra) : Bank(postgres().create_database(name), extra) {}
 
-Bank::Bank(const Database& database, const Settings& extra) : database_(database), settings_(settings_for(database)) {
+Bank::Bank(const Database& database, const Settings& extra, const std::string& migrating_binary)
+    : database_(database), settings_(settings_for(database)) {
   for (const auto& [key, value] : extra) settings_[key] = value;
-  const RunResult result = run_service({"migrate"}, settings_);
+  if (migrating_binary.empty()) return;
+  const RunResult result = run_service({"migrate"}, settings_, Milliseconds(60'000), migrating_binary);
   if (!result.ok()) {
     std::ostringstream why;
     why << "migrate: " << result;

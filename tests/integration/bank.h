@@ -58,8 +58,10 @@ class Bank {
  public:
   // Creates and migrates a database. Services are started on demand, with `extra` over the usual settings.
   explicit Bank(const std::string& name, const Settings& extra = {});
-  // Migrates a database that is there and empty.
-  explicit Bank(const Database& database, const Settings& extra = {});
+  // Migrates a database that is there and empty, with another release's binary if need be; "": it has its tables
+  // already.
+  explicit Bank(const Database& database, const Settings& extra = {},
+                const std::string& migrating_binary = service_binary());
 
   const Database& database() const { return database_; }
   const Settings& settings() const { return settings_; }

@@ -21,10 +21,10 @@ namespace {
 constexpr Milliseconds kStartTimeout{30'000};
 constexpr Milliseconds kReadyTimeout{30'000};
 
-SpawnOptions spawn_options(const std::vector<std::string>& args, const Settings& settings,
+SpawnOptions spawn_options(const std::string& binary, const std::vector<std::string>& args, const Settings& settings,
                            const TempDirectory& directory) {
   SpawnOptions options;
-  options.argv = {service_binary()};
+  options.argv = {binary};
   options.argv.insert(options.argv.end(), args.begin(), args.end());
   options.directory = directory.path();
   Settings environment = settings;
@@ -65,9 +65,10 @@ std::string service_binary() {
   return chosen != nullptr ? chosen : TXN_SERVICE_BINARY;
 }
 
-RunResult run_service(const std::vector<std::string>& args, const Settings& settings, Milliseconds timeout) {
+RunResult run_service(const std::vector<std::string>& args, const Settings& settings, Milliseconds timeout,
+                      const std::string& binary) {
   const TempDirectory directory;
-  RunResult result = run_program(spawn_options(args, settings, directory), timeout);
+  RunResult result = run_program(spawn_options(binary, args, settings, directory), timeout);
   // What subcommands print is for people, and what refuses to serve may not have come as far as logging.
   WrittenLog written{.name = args.empty() ? "" : args.front(), .secrets = secrets_of(settings, args)};
   written.text["stderr.txt"] = result.err;
@@ -82,7 +83,7 @@ ServiceProcess::ServiceProcess(const Settings& settings, const Options& options)
       host_(options.host) {
   Pipe out = Pipe::create();
   Pipe err = Pipe::create();
-  SpawnOptions spawn = spawn_options(options.args, settings, directory_);
+  SpawnOptions spawn = spawn_options(options.binary, options.args, settings, directory_);
   spawn.stdout_fd = out.write_end.get();
   spawn.stderr_fd = err.write_end.get();
   spawn.max_open_files = options.max_open_files;

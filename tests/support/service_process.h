@@ -24,8 +24,9 @@ Settings settings_for(const Database& database);
 std::string service_binary();
 
 // Runs `transactions-service args...` to its end, in a temporary directory, with `settings` as its whole environment.
+// `binary`: another release's.
 RunResult run_service(const std::vector<std::string>& args, const Settings& settings,
-                      Milliseconds timeout = Milliseconds(60'000));
+                      Milliseconds timeout = Milliseconds(60'000), const std::string& binary = service_binary());
 
 // `transactions-service serve` (or other args). Start it from the main thread.
 class ServiceProcess {
@@ -35,6 +36,7 @@ class ServiceProcess {
     std::string host = "127.0.0.1";  // where to ask for readiness
     bool wait_for_readiness = true;
     int max_open_files = 0;
+    std::string binary = service_binary();
   };
 
   // Returns when it has logged its port and, unless told otherwise, /readyz says 200; throws std::runtime_error with
