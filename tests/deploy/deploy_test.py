@@ -303,10 +303,11 @@ class Chart(Stand):
     def test_other_settings_are_other_pods(self):
         def template(*arguments):
             rendered = helm("template", "transactions-service", CHART, *arguments)
-            return servers(parse_yaml(rendered.stdout))[0]["spec"]["template"]["metadata"]
+            stable = the(parse_yaml(rendered.stdout), "Deployment", component="server", track="stable")
+            return stable["spec"]["template"]["metadata"]
         self.assertNotEqual(template(), template("--set=settings.LOG_LEVEL=DEBUG"))
         # And a canary beside them is none.
-        self.assertEqual(template(), template("--set=canary.enabled=true,canary.tag=9"))
+        self.assertEqual(template(), template("--set=canary.enabled=true,canary.tag=v9"))
 
 
 class Pods(Stand):
