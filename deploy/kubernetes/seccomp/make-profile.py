@@ -5,9 +5,10 @@ The lists below are what a container of the service may ask of the kernel; every
 io-uring.json, for Docker, Podman and the kubelet, and seccompprofile.yaml, for the Security Profiles Operator. With
 --check nothing is written; it fails when the files are not what the lists say.
 
-The lists were made by tracing every subcommand, the whole of the integration tests, the runtimes' own last steps before
-the program starts, and a shell for `kubectl exec`; then system calls that are the same thing in another version (stat,
-fstat, newfstatat, statx) were added, so that the next C library does not break.
+The lists began as a trace of the subcommands, of a service with TLS, Redis, traces, the accounts service, reloads and a
+drain, and of a shell as for `kubectl exec`: 74 system calls. Added were those that do the same in another version or on
+another architecture (stat, fstat, newfstatat, statx), so that the next C library does not break, what an error path or a
+debugging shell may want, and what runtimes do between putting the filter in force and starting the program.
 """
 import json
 import pathlib
