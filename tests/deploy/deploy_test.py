@@ -264,7 +264,7 @@ class Chart(Stand):
         version = re.search(r"^project\(transactions-service VERSION ([0-9.]+)", project, re.M)[1]
         chart = parse_yaml((CHART / "Chart.yaml").read_text())[0]
         self.assertEqual(chart["appVersion"], version)
-        self.assertIn(f"ARG VERSION={version} ", (ROOT / "deploy/Dockerfile").read_text())
+        self.assertIn(f"ARG VERSION={version}\n", (ROOT / "deploy/Dockerfile").read_text())
 
     def refusal(self, *arguments, files=()):
         rendered = helm("template", "transactions-service", CHART, *values_of(files), *arguments)
