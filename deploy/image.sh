@@ -63,8 +63,8 @@ if [ "$engine" = podman ]; then
   # Nothing of the build needs more separation than a chroot, which works inside containers as well. Podman's own format
   # has no health check.
   build_options+=(--isolation chroot --format docker --network host)
-  # podman raises these limits, which it may not everywhere.
-  run_options+=(--ulimit "nofile=$(ulimit -n):$(ulimit -n)" --ulimit "nproc=$(ulimit -u):$(ulimit -u)")
+  # podman would raise these limits, which it may not everywhere.
+  run_options+=(--ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
 fi
 
 run_engine() {
@@ -148,6 +148,8 @@ run_restricted() {  # ROLE, PROFILE, ARGUMENT...
   local role=$1 profile=$2
   shift 2
   local security=(--security-opt no-new-privileges --cap-drop ALL --read-only)
+  # Podman would put a file system in memory at /tmp all the same.
+  [ "$engine" = docker ] || security+=(--read-only-tmpfs=false)
   [ -z "$profile" ] || security+=(--security-opt "seccomp=$profile")
   run_engine run "${run_options[@]}" "${security[@]}" --network host --env-file "$work/$role.env" \
     --volume "$work/$role:/run/secrets/transactions:ro" "$@"
@@ -163,7 +165,7 @@ expect() {  # WHAT IT IS, COMMAND...
 # The service must not start under this profile, and say this in one line.
 expect_refusal() {  # NAME, PROFILE
   local lines help="--security-opt seccomp=deploy/kubernetes/seccomp/io-uring.json"
-  if run_restricted service "$2" --rm "$image:latest" >"$work/out" 2>&1; then
+  if run_restricted service "$2" --rm --no-healthcheck "$image:latest" >"$work/out" 2>&1; then
     die "under $1 the service was not refused io_uring"
   fi
   lines=$(grep -F 'io_uring' "$work/out" || true)
@@ -200,7 +202,7 @@ try_image() {
   psql "$conninfo" -qXc "CREATE DATABASE gdb_transactions OWNER bank_owner" || die "could not create the database"
   head -c 48 /dev/urandom | base64 -w 0 >"$work/service/jwt-secret-key"
   chmod 755 "$work/owner" "$work/service"
-  chmod 444 "$work"/*/*
+  chmod 444 "$work"/owner/* "$work"/service/*
   port=$(free_port)
   operations=$(free_port)
   for role in owner service; do
@@ -221,14 +223,14 @@ try_image() {
 
   local profile=deploy/kubernetes/seccomp/io-uring.json
   # As the image has it, without an option that says who.
-  [ "$(run_restricted service "$profile" --rm --entrypoint id "$image:latest" -u)" = 10002 ] ||
+  [ "$(run_restricted service "$profile" --rm --no-healthcheck --entrypoint id "$image:latest" -u)" = 10002 ] ||
     die "it does not run as user 10002"
   echo "ok      runs as user 10002"
   expect "a read-only root file system" \
-    run_restricted service "$profile" --rm --entrypoint sh "$image:latest" -c '! touch /tmp/file 2>/dev/null'
-  expect "migrate" run_restricted owner "$profile" --rm "$image:latest" migrate --grant-to bank_service
-  expect "seed-demo" run_restricted owner "$profile" --rm "$image:latest" seed-demo
-  token=$(run_restricted service "$profile" --rm "$image:latest" token --sub 1 --role CUSTOMER) || die "no token"
+    run_restricted service "$profile" --rm --no-healthcheck --entrypoint sh "$image:latest" -c 'grep -q "^[^ ]* / [^ ]* ro," /proc/mounts && ! touch /tmp/file 2>/dev/null'
+  expect "migrate" run_restricted owner "$profile" --rm --no-healthcheck "$image:latest" migrate --grant-to bank_service
+  expect "seed-demo" run_restricted owner "$profile" --rm --no-healthcheck "$image:latest" seed-demo
+  token=$(run_restricted service "$profile" --rm --no-healthcheck "$image:latest" token --sub 1 --role CUSTOMER) || die "no token"
   container=transactions-service-try-$$
   expect "starts" run_restricted service "$profile" --detach --name "$container" "$image:latest"
   for ((left = 300; left > 0; left--)); do
@@ -241,7 +243,7 @@ try_image() {
   [ "$engine" = docker ] || expect "the image's own HEALTHCHECK" run_engine healthcheck run "$container"
   expect "a deposit" curl -fsS "http://127.0.0.1:$port/api/v1/deposits" -H "Authorization: Bearer $token" \
     -H "Content-Type: application/json" -d '{"account_number": 1001, "amount": "20.50"}'
-  expect "verify-ledger" run_restricted service "$profile" --rm "$image:latest" verify-ledger
+  expect "verify-ledger" run_restricted service "$profile" --rm --no-healthcheck "$image:latest" verify-ledger
   local pid
   pid=$(run_engine inspect --format '{{.State.Pid}}' "$container")
   echo "        $(awk '/^VmRSS/ { printf "%.0f MiB", $2 / 1024 }' "/proc/$pid/status") resident, with one event loop"
