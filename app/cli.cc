@@ -128,6 +128,9 @@ void add_commands(CLI::App& app, CommandLine& line) {
   token->add_option("--audience", line.token.audience, "`aud` [JWT_AUDIENCE]");
 
   add_command(app, line, "check-config", "checks settings and database, one line a finding", Command::kCheckConfig);
+  CLI::App* healthcheck =
+      add_command(app, line, "healthcheck", "asks the service on this machine whether it lives", Command::kHealthcheck);
+  healthcheck->add_flag("--ready", line.healthcheck.ready, "whether it may have requests: /readyz instead of /livez");
   add_command(app, line, "verify-ledger", "audits the books", Command::kVerifyLedger);
 }
 
@@ -205,6 +208,8 @@ int run(const CommandLine& line, const SettingValues& environment, const Setting
       return cmd_token(settings, line.token);
     case Command::kCheckConfig:
       return cmd_check_config(settings);
+    case Command::kHealthcheck:
+      return cmd_healthcheck(settings, line.healthcheck);
     case Command::kVerifyLedger:
       return cmd_verify_ledger(settings);
   }

@@ -21,6 +21,7 @@ enum class Command {
   kAccountImport,
   kToken,
   kCheckConfig,
+  kHealthcheck,
   kVerifyLedger,
 };
 
@@ -34,6 +35,7 @@ struct CommandLine {
   AccountSetOptions account_set;
   std::string import_path;
   TokenOptions token;
+  HealthcheckOptions healthcheck;
   std::string config_path;  // of --config; "" for none
   SettingValues flags;
 };

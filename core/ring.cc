@@ -3,18 +3,16 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <bit>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <string>
 #include <thread>
 
 #include "core/metrics.h"
+#include "core/ring_refusal.h"
 
 namespace txn {
 namespace {
@@ -24,47 +22,8 @@ constexpr int kBufferGroup = 0;
 // Bytes that may be read (not written) behind every receive buffer, so that vectorised parsers may look past the end.
 constexpr size_t kBufferTail = 64;
 
-std::string read_first_line(const char* path) {
-  std::string line;
-  if (FILE* file = std::fopen(path, "re")) {
-    char text[64];
-    if (std::fgets(text, sizeof text, file) != nullptr) line = text;
-    std::fclose(file);
-  }
-  while (!line.empty() && line.back() == '\n') line.pop_back();
-  return line;
-}
-
-// Why io_uring_queue_init failed, for the person who has to fix it.
-std::string explain_setup_failure(int error) {
-  switch (error) {
-    case ENOSYS:
-      return "io_uring is not available: this kernel (or sandbox, such as gVisor) does not have the io_uring_setup "
-             "system "
-             "call; run on Linux 6.1 or newer";
-    case EPERM: {
-      const std::string disabled = read_first_line("/proc/sys/kernel/io_uring_disabled");
-      if (!disabled.empty() && disabled != "0")
-        return "io_uring is switched off by sysctl kernel.io_uring_disabled=" + disabled +
-               "; set it to 0, or to 1 with this user in kernel.io_uring_group";
-      return "io_uring is refused with EPERM, most likely by a seccomp profile (Docker 25 and containerd 2.0 leave it "
-             "out of their default); allow io_uring_setup, io_uring_enter and io_uring_register";
-    }
-    case ENOMEM: {
-      rlimit limit{};
-      getrlimit(RLIMIT_MEMLOCK, &limit);
-      return "io_uring could not get its memory (RLIMIT_MEMLOCK is " + std::to_string(limit.rlim_cur / 1024) +
-             " KiB); raise `ulimit -l` or LimitMEMLOCK, or the memory limit of the container";
-    }
-    case EINVAL:
-      return "this kernel's io_uring is too old: single-issuer rings with deferred task work need Linux 6.1 or newer";
-    case EMFILE:
-    case ENFILE:
-      return "io_uring could not get a file descriptor; raise `ulimit -n`";
-    default:
-      return std::string("io_uring_setup failed: ") + std::strerror(error);
-  }
-}
+// Why there is no ring, for the person who has to mend it.
+std::string explain_setup_failure(int error) { return explain_ring_refusal(error, read_ring_environment()); }
 
 class UringRing final : public Ring {
  public:
@@ -89,7 +48,11 @@ class UringRing final : public Ring {
     if ((params.features & IORING_FEAT_NODROP) == 0) return fail(ErrorKind::kSystem, explain_setup_failure(EINVAL));
     io_uring_ring_dontfork(&ring_);
     io_uring_register_ring_fd(&ring_);
-    return init_buffers(options);
+    if (auto ready = init_buffers(options); !ready) return ready;
+    // The first turn would be too late to find out that a filter lets rings be made but not entered.
+    if (const int entered = io_uring_get_events(&ring_); entered < 0)
+      return fail(ErrorKind::kSystem, explain_setup_failure(-entered));
+    return {};
   }
 
   void accept(int listener, Completion& completion) override {

@@ -18,18 +18,18 @@ inline std::string replaced(std::string text, const std::string& what, const std
   return text.replace(at, what.size(), by);
 }
 
-// A file of deploy/balancers as it is.
-inline std::string deployed_balancer(const std::string& name) {
-  std::ifstream file(std::string(TXN_SOURCE_DIR) + "/deploy/balancers/" + name);
+// A file below deploy/ as it is.
+inline std::string deployed(const std::string& name) {
+  std::ifstream file(std::string(TXN_SOURCE_DIR) + "/deploy/" + name);
   std::ostringstream text;
   text << file.rdbuf();
-  if (text.str().empty()) throw std::runtime_error("deploy/balancers/" + name + " is missing");
+  if (text.str().empty()) throw std::runtime_error("deploy/" + name + " is missing");
   return text.str();
 }
 
 // deploy/balancers/haproxy.cfg before two replicas, for PrivateProxy.
 inline std::string deployed_haproxy(const std::string& one, const std::string& two) {
-  const std::string listening = replaced(deployed_balancer("haproxy.cfg"), "bind :8000", "bind 127.0.0.1:@PORT@");
+  const std::string listening = replaced(deployed("balancers/haproxy.cfg"), "bind :8000", "bind 127.0.0.1:@PORT@");
   return replaced(replaced(listening, "10.0.0.11:8002", one), "10.0.0.12:8002", two);
 }
 

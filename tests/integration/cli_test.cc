@@ -60,6 +60,7 @@ TEST(Cli, HelpAndVersionEverywhere) {
                                                           {"account", "set"},
                                                           {"token"},
                                                           {"check-config"},
+                                                          {"healthcheck"},
                                                           {"verify-ledger"}};
   for (auto command : commands) {
     command.emplace_back("--help");
@@ -84,6 +85,7 @@ TEST(Cli, HelpNamesEverySubcommandAndSetting) {
                            "account",
                            "token",
                            "check-config",
+                           "healthcheck",
                            "verify-ledger",
                            "--config",
                            "--service-host",

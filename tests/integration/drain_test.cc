@@ -7,6 +7,7 @@
 
 #include "tests/integration/answers.h"
 #include "tests/integration/bank.h"
+#include "tests/support/scripted_server.h"
 
 namespace txn::test {
 namespace {
@@ -150,6 +151,56 @@ TEST(OperationsPort, IsAnotherOneThanTheService) {
   EXPECT_EQ(in_use.status.code, 1);
   EXPECT_THAT(in_use.err, HasSubstr("OPERATIONS_PORT"));
   EXPECT_THAT(in_use.err, HasSubstr("is in use by another process"));
+}
+
+// What the container image asks.
+RunResult healthcheck(const Settings& settings, const std::vector<std::string>& options = {}) {
+  std::vector<std::string> arguments{"healthcheck"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  return run_service(arguments, settings);
+}
+
+TEST(Healthcheck, SaysWhatTheProbesSay) {
+  Bank bank("healthcheck", {{"OPERATIONS_PORT", "0"}, {"DRAIN_DELAY", "60s"}});
+  ServiceProcess& service = bank.service();
+  for (const uint16_t port : {service.port(), operations_port(service)}) {
+    for (const char* host : {"127.0.0.1", "0.0.0.0"}) {
+      Settings settings{{"SERVICE_HOST", host}, {"SERVICE_PORT", std::to_string(port)}};
+      EXPECT_TRUE(healthcheck(settings).ok());
+      const RunResult ready = healthcheck(settings, {"--ready"});
+      EXPECT_TRUE(ready.ok()) << ready;
+      EXPECT_EQ(ready.out + ready.err, "");
+      settings["SERVICE_PORT"] = "1";
+      settings["OPERATIONS_PORT"] = std::to_string(port);
+      EXPECT_TRUE(healthcheck(settings).ok());
+    }
+  }
+  service.send_signal(SIGTERM);
+  const Settings settings{{"SERVICE_PORT", std::to_string(service.port())}};
+  EXPECT_TRUE(wait_until([&] { return !healthcheck(settings, {"--ready"}).ok(); }, kPatience));
+  const RunResult draining = healthcheck(settings, {"--ready"});
+  EXPECT_EQ(draining.status.code, 1);
+  EXPECT_THAT(draining.err, HasSubstr("/readyz: HTTP/1.1 503"));
+  EXPECT_TRUE(healthcheck(settings).ok());
+  service.send_signal(SIGTERM);
+  EXPECT_EQ(service.wait_for_exit(kPatience), ExitStatus{});
+
+  const RunResult gone = healthcheck(settings);
+  EXPECT_EQ(gone.status.code, 1);
+  EXPECT_THAT(gone.err, HasSubstr("Connection refused"));
+}
+
+TEST(Healthcheck, SaysWhomItCannotAsk) {
+  const RunResult tls = healthcheck({{"TLS_CERT_FILE", "a.pem"}, {"TLS_KEY_FILE", "a.key"}});
+  EXPECT_EQ(tls.status.code, 2);
+  EXPECT_THAT(tls.err, HasSubstr("OPERATIONS_PORT"));
+  const RunResult any_port = healthcheck({{"SERVICE_PORT", "0"}});
+  EXPECT_EQ(any_port.status.code, 2);
+  EXPECT_THAT(any_port.err, HasSubstr("port"));
+  ScriptedServer silent(ScriptedServer::Script::silence());
+  const RunResult unanswered = healthcheck({{"SERVICE_PORT", std::to_string(silent.port())}});
+  EXPECT_EQ(unanswered.status.code, 1);
+  EXPECT_THAT(unanswered.err, HasSubstr("no answer"));
 }
 
 TEST(KeepaliveTimeout, IsASetting) {
