@@ -32,6 +32,8 @@ constexpr int kSettingsAtOnce = 3;
 // standby-stalled: so long before it clients become impatient, so that those who find commits waiting are.
 constexpr Milliseconds kImpatience{200};
 constexpr Milliseconds kProbePatience{100};
+// What of the database's log goes with an error.
+constexpr size_t kLogTail = 3'000;
 // For a server to come back that another fault has taken away.
 constexpr Milliseconds kOperatorsPatience{60'000};
 
@@ -159,9 +161,13 @@ void FaultInstance::operate(const std::string& statement) {
       if (operator_ == nullptr || operator_->is_lost()) connect_operator();
       operator_->query(statement);
       return;
-    } catch (const std::runtime_error&) {
+    } catch (const std::runtime_error& error) {
       const bool was_reached = operator_ != nullptr && !operator_->is_lost();
-      if (was_reached || Record::Clock::now() >= deadline) throw;
+      if (was_reached || Record::Clock::now() >= deadline) {
+        const std::string log = session_.postgres().log();
+        throw std::runtime_error(std::string(error.what()) + "\nPostgreSQL's log ends with\n" +
+                                 log.substr(log.size() - std::min(log.size(), kLogTail)));
+      }
       std::this_thread::sleep_for(Milliseconds(100));
     }
   }

@@ -8,6 +8,7 @@ namespace txn::test {
 namespace {
 
 constexpr Milliseconds kDrainTimeout{35'000};
+constexpr Milliseconds kDropTimeout{60'000};
 
 // The line of `text` that `position` is in.
 std::string line_around(const std::string& text, size_t position) {
@@ -160,8 +161,17 @@ std::vector<std::string> Session::end() {
   const std::string name = bank_->database().name();
   bank_.reset();
   pooler_.reset();
-  Database("postgres", postgres().socket_directory(), postgres().port())
-      .query("DROP DATABASE " + name + " WITH (FORCE)");
+  // A backend that the faults have left busy may take longer to go than FORCE waits for it.
+  const Database admin("postgres", postgres().socket_directory(), postgres().port());
+  const auto is_dropped = [&] {
+    try {
+      admin.query("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)");
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  };
+  if (!wait_until(is_dropped, kDropTimeout)) found.push_back("the session's database cannot be dropped");
   return found;
 }
 

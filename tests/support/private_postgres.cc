@@ -173,13 +173,14 @@ DatabaseSession::DatabaseSession(const Database& database)
 
 DatabaseSession::~DatabaseSession() { PQfinish(connection_); }
 
-bool DatabaseSession::is_lost() const { return PQstatus(connection_) != CONNECTION_OK; }
-
 Rows DatabaseSession::query(const std::string& sql) {
   const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection_, sql.c_str()), &PQclear);
   const ExecStatusType status = PQresultStatus(result.get());
-  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+    // libpq keeps the connection for good when only writing has failed. What the server itself says has a code.
+    is_lost_ = PQstatus(connection_) != CONNECTION_OK || PQresultErrorField(result.get(), PG_DIAG_SQLSTATE) == nullptr;
     throw std::runtime_error(PQerrorMessage(connection_) + ("in: " + sql));
+  }
   Rows rows(static_cast<size_t>(PQntuples(result.get())));
   for (int row = 0; row < PQntuples(result.get()); ++row) {
     for (int column = 0; column < PQnfields(result.get()); ++column)

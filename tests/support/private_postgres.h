@@ -57,10 +57,11 @@ class DatabaseSession {
 
   Rows query(const std::string& sql);
   // Whether the last query has lost the connection. Whether it was carried out is not known then.
-  bool is_lost() const;
+  bool is_lost() const { return is_lost_; }
 
  private:
   pg_conn* connection_;
+  bool is_lost_ = false;
 };
 
 class PrivatePostgres {
