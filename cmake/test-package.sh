@@ -105,7 +105,7 @@ if [ -n "$is_booted" ]; then
   cat "$root/test/output"
   status=$(cat "$root/test/status" 2>/dev/null || echo none)
 else
-  echo "started by      hand: no systemd could be booted here"
+  echo "started by      hand: no systemd was booted"
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
   status=0

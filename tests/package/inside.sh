@@ -113,6 +113,8 @@ case "${1-}" in
       sleep 0.2
     done
     runuser -u postgres -- psql --quiet --set ON_ERROR_STOP=1 <<'SQL'
+DROP DATABASE IF EXISTS gdb_transactions;
+DROP ROLE IF EXISTS bank_owner, bank_service;
 CREATE ROLE bank_owner LOGIN PASSWORD 'owner-of-the-test';
 CREATE ROLE bank_service LOGIN PASSWORD 'service-of-the-test';
 CREATE DATABASE gdb_transactions OWNER bank_owner ENCODING 'UTF8' TEMPLATE template0;
