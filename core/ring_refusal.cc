@@ -44,7 +44,7 @@ void read_kernel_version(std::string_view release, RingEnvironment& environment)
   int major = 0;
   int minor = 0;
   const char* end = release.data() + release.size();
-  const auto after_major = std::from_chars(release.data(), end, major);
+  const auto after_major = std::from_chars(release.data(), release.data() + release.size(), major);
   if (after_major.ec != std::errc() || after_major.ptr == end || *after_major.ptr != '.') return;
   if (std::from_chars(after_major.ptr + 1, end, minor).ec != std::errc()) return;
   environment.kernel_major = major;

@@ -799,6 +799,24 @@ class Compose(Stand):
         text = (ROOT / "deploy/compose.yaml").read_text()
         self.assertNotRegex(text, r"(?m)^\s*(JWT_SECRET_KEY|PIN_SECRET_KEY|DATABASE_PASSWORD|POSTGRES_PASSWORD):")
 
+    def test_its_secrets_are_made_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            made = pathlib.Path(folder) / "secrets"
+            script = ROOT / "deploy/make-secrets.sh"
+            self.assertEqual(run(script, made).returncode, 0)
+            self.assertEqual(made.stat().st_mode & 0o777, 0o700)
+            first = {file.name: file.read_text() for file in made.iterdir()}
+            self.assertEqual(set(first), set(self.compose["secrets"]))
+            self.assertEqual(len(set(first.values())), len(first))
+            for text in first.values():
+                self.assertRegex(text, r"^[A-Za-z0-9_-]{64}$")
+            # What is lost is made again, the rest stays.
+            (made / "jwt-secret-key").unlink()
+            self.assertEqual(run(script, made).returncode, 0)
+            second = {file.name: file.read_text() for file in made.iterdir()}
+            self.assertNotEqual(second.pop("jwt-secret-key"), first.pop("jwt-secret-key"))
+            self.assertEqual(second, first)
+
     def test_prometheus_takes_its_configuration(self):
         checked = run("promtool", "check", "config", ROOT / "deploy/monitoring/prometheus.yml")
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
