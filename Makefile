@@ -84,14 +84,14 @@ release:  ## Checks, commits and tags a release: VERSION=X.Y.Z; DRY_RUN=1 shows 
 asan:  ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan; SHORT=1: without the longest
 	@$(DEPENDENCIES) build test clang
 	@cmake/fetch-proxies.sh
-	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address
+	@$(CONFIGURE_SANITIZED) -B build/asan -DTXN_SANITIZE=address -DTXN_LONG_TESTS=$(if $(SHORT),OFF,ON)
 	@cmake --build build/asan
 	@cmake/run-tests.sh build/asan $(if $(SHORT),-LE long)
 
 tsan:  ## The tests of what threads share under ThreadSanitizer, in build/tsan; SHORT=1: without the longest
 	@$(DEPENDENCIES) build test clang
 	@cmake/fetch-proxies.sh
-	@$(CONFIGURE_SANITIZED) -B build/tsan -DTXN_SANITIZE=thread
+	@$(CONFIGURE_SANITIZED) -B build/tsan -DTXN_SANITIZE=thread -DTXN_LONG_TESTS=$(if $(SHORT),OFF,ON)
 	@cmake --build build/tsan
 	@cmake/run-tests.sh build/tsan $(if $(SHORT),-LE long)
 

@@ -11,6 +11,8 @@
 
 include(GoogleTest)
 
+option(TXN_LONG_TESTS "Also the tests with the label long" ON)
+
 # GoogleTest's headers take as long to read as most tests take to compile, so they are read once for all tests with the same
 # options. Not with ccache, which takes precompiled headers only under conditions of its own, and saves more.
 function(txn_precompile_test_headers test)
@@ -49,7 +51,8 @@ function(txn_add_test)
     TXN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TXN_BINARY_DIR="${PROJECT_BINARY_DIR}")
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 
-  if(TXN_SANITIZE STREQUAL "thread" AND NOT "threads" IN_LIST ARG_LABELS)
+  if((TXN_SANITIZE STREQUAL "thread" AND NOT "threads" IN_LIST ARG_LABELS)
+     OR (NOT TXN_LONG_TESTS AND "long" IN_LIST ARG_LABELS))
     set_target_properties(${ARG_NAME} PROPERTIES EXCLUDE_FROM_ALL ON)
     return()
   endif()
