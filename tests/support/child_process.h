@@ -131,8 +131,8 @@ RunResult run_program(SpawnOptions options, Milliseconds timeout);
 // Polls `condition` until it holds; false when `timeout` passed first. For conditions that nobody announces.
 bool wait_until(const std::function<bool()>& condition, Milliseconds timeout);
 
-// A directory under TXN_RUN_DIRECTORY, else /tmp, for all that this run writes. It is removed when the run ends, however it ends: a small
-// process of its own waits for that.
+// A directory under TXN_RUN_DIRECTORY, else /tmp, for all that this run writes. It is removed when the run ends,
+// however it ends: a small process of its own waits for that.
 const std::string& run_directory();
 
 // A directory in there that removes itself with all it holds.
