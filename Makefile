@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run certificate monitor build image test deploy-check postgres-versions debian upgrade release install
-.PHONY: package package-test lint asan tsan fuzz chaos simulate bench clean
+.PHONY: package package-test lint asan tsan fuzz chaos drill simulate bench clean
 
 CONFIGURE := cmake -S . -G Ninja --log-level=NOTICE
 # Clang has libFuzzer, and compiles instrumented code in less time.
@@ -107,6 +107,13 @@ chaos:  ## Breaks things under the ledger for MINUTES=5 by SEED=1 and audits it;
 	@cmake --build build/release --target chaos
 	@build/release/tests/chaos/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --report build/chaos
 
+drill:  ## Loses the database under MINUTES=2 of load, brings it back from backups, audits: ACCOUNTS=100000; build/drill
+	@$(DEPENDENCIES) build test
+	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
+	@cmake --build build/release --target drill
+	@build/release/tests/drill/drill --minutes $(or $(MINUTES),2) --accounts $(or $(ACCOUNTS),100000) \
+		--seed $(or $(SEED),1) --report build/drill
+
 simulate:  ## Millions of schedules of the lanes against a simulated database: SEED=1 SCHEDULES=5000000
 	@$(DEPENDENCIES) build
 	@$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release
@@ -123,4 +130,4 @@ lint:  ## Formatting (clang-format) and static analysis (clang-tidy); DEEP=1: al
 	@cmake/lint.py build/release $(if $(DEEP),--deep)
 
 clean:  ## Removes what was built, but for BoringSSL, fetched servers and the data of make run
-	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/planted build/debian build/packages build/last-release
+	@rm -rf --one-file-system build/release build/asan build/tsan build/fuzz build/lint build/chaos build/drill build/planted build/debian build/packages build/last-release

@@ -22,7 +22,7 @@ for group in "$@"; do
         liburing-dev libpq-dev libhiredis-dev libsimdjson-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
         LLHTTP POSTGRESQL"
       ;;
-    test) packages="$packages redis-tools faketime pgbouncer prometheus" ;;
+    test) packages="$packages redis-tools faketime pgbouncer prometheus pgbackrest" ;;
     clang) packages="$packages clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev" ;;
     bench) packages="$packages wrk" ;;
     package) packages="$packages debootstrap lintian systemd" ;;

@@ -45,11 +45,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
 
-# A line cut short by a crash is stepped over. Lines of other loggers have no outcome.
-jq -R -r 'fromjson? | select(.logger == "audit" and .outcome == "success" and .transaction_id != null) |
-  [.timestamp, .transaction_id, .transaction_type, .account_number, .to_account, .amount, .transfer_mode, .subject,
-   .request_id] | @csv' "${logs[@]}" >"$work/acknowledged.csv" || fail "the logs cannot be read"
-unknown=$(jq -R 'fromjson? | select(.logger == "audit" and .outcome == "unknown") | 1' "${logs[@]}" | wc -l) || unknown=0
+# A line cut short by a crash is stepped over. Of an unknown outcome there is no id to look for.
+jq -R -r 'fromjson? | select(.logger == "audit") |
+  if .outcome == "success" and .transaction_id != null then
+    [.timestamp, .transaction_id, .transaction_type, .account_number, .to_account, .amount, .transfer_mode, .subject,
+     .request_id] | @csv
+  elif .outcome == "unknown" then "unknown" else empty end' "${logs[@]}" >"$work/audit" || fail "the logs cannot be read"
+grep -v '^unknown$' "$work/audit" >"$work/acknowledged.csv" || true
+unknown=$(grep -c '^unknown$' "$work/audit") || true
 
 # A replay names the transaction of the first request; each counts once.
 cat >"$work/compare.sql" <<SQL

@@ -328,6 +328,13 @@ void PrivatePostgres::kill_all() {
   postmaster_.reset();
 }
 
+void PrivatePostgres::lose_data() {
+  if (postmaster_) fatal("a cluster that runs does not lose its data");
+  // Not the folder itself, which a disk may be mounted over.
+  for (const auto& entry : std::filesystem::directory_iterator(data_directory()))
+    std::filesystem::remove_all(entry.path());
+}
+
 void PrivatePostgres::freeze() {
   // The postmaster first: after that no new children come.
   postmaster_->send_signal(SIGSTOP);
@@ -343,8 +350,7 @@ void PrivatePostgres::thaw() {
 void PrivatePostgres::follow(PrivatePostgres& primary, uint16_t port) {
   namespace fs = std::filesystem;
   ::mkdir(data_directory().c_str(), 0700);
-  // Not itself, which a disk may be mounted over.
-  for (const auto& entry : fs::directory_iterator(data_directory())) fs::remove_all(entry.path());
+  lose_data();
   DatabaseSession session(primary.admin());
   session.query("SELECT pg_backup_start('standby', true)");
   copy_changing_directory(primary.data_directory(), data_directory());

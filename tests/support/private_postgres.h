@@ -95,6 +95,9 @@ class PrivatePostgres {
   void kill_postmaster();
   // kill -9 of all its processes at one instant, as when the machine goes: none gets to finish what it is doing.
   void kill_all();
+  // Removes the data of a cluster that does not run, as when its disk is lost. What is put there instead, start()
+  // takes.
+  void lose_data();
   // SIGSTOP and SIGCONT of the postmaster and of every process below it.
   void freeze();
   void thaw();
@@ -115,6 +118,10 @@ class PrivatePostgres {
   uint16_t port() const { return port_; }
   std::string socket_path() const { return directory_ + "/.s.PGSQL." + std::to_string(port_); }
   std::string data_directory() const { return directory_ + "/data"; }
+  // The folder of the server's programs, with the clients of the same version where there are any.
+  const std::string& binaries() const { return binaries_; }
+  // Whom the server runs as; nothing: as ourselves.
+  const std::optional<UnixUser>& user() const { return user_; }
   pid_t postmaster_pid() const { return postmaster_->pid(); }
   // False when it was stopped or killed, and when it has given up by itself.
   bool running() { return postmaster_ && postmaster_->running(); }
